@@ -1,0 +1,221 @@
+//! The choice of addresses for one service, without changing anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Allocator, Holding};
+use crate::{Families, Family, Grant, Labels, PoolVerdict, Refusal, Request, Verdict};
+
+/// What a service is to hold, and the part of its wish that this leaves open.
+pub(super) struct Choice {
+    pub(super) held: Vec<Holding>,
+    pub(super) unmet: Option<Refusal>,
+}
+
+impl Allocator {
+    /// Decides what a service that holds `before` is to hold.
+    pub(super) fn choose(&self, request: &Request, before: &[Holding]) -> Choice {
+        match self.fulfil(request, before) {
+            Ok(choice) => choice,
+            // What is held is kept until something better can be had in its place.
+            Err(refusal) => Choice { held: self.keepable(request, before), unmet: Some(refusal) },
+        }
+    }
+
+    /// Those of the held addresses that the service may go on using.
+    fn keepable(&self, request: &Request, before: &[Holding]) -> Vec<Holding> {
+        let may_keep = |holding: &&Holding| {
+            request.families.wants(Family::of(holding.address))
+                && self.shareable(holding.address, request).is_ok()
+        };
+        before.iter().filter(may_keep).cloned().collect()
+    }
+
+    fn fulfil(&self, request: &Request, before: &[Holding]) -> Result<Choice, Refusal> {
+        if self.pools.is_empty() && before.is_empty() {
+            return Err(Refusal::NoPools);
+        }
+        let mut held = self.requested(request, before)?;
+        let covered =
+            |held: &[Holding], family| held.iter().any(|holding| Family::of(holding.address) == family);
+        let open: Vec<Family> =
+            request.families.wanted().into_iter().filter(|family| !covered(&held, *family)).collect();
+        for holding in self.keepable(request, before) {
+            let family = Family::of(holding.address);
+            if open.contains(&family) && !covered(&held, family) && self.is_of_pool_asked(request, &holding) {
+                held.push(holding);
+            }
+        }
+        let missing: Vec<Family> = open.into_iter().filter(|family| !covered(&held, *family)).collect();
+        let found = match missing[..] {
+            [] => Ok(Vec::new()),
+            [first, second] => self.take_both(request, first, second),
+            [family, ..] => {
+                self.take_one(request, family, &held, !before.is_empty()).map(|holding| vec![holding])
+            }
+        };
+        let mut unmet = None;
+        match found {
+            Ok(found) => held.extend(found),
+            Err(refusal) if held.is_empty() || !matches!(request.families, Families::Prefer { .. }) => {
+                return Err(refusal);
+            }
+            Err(refusal) => unmet = Some(refusal),
+        }
+        if request.addresses.is_empty() {
+            held.sort_by_key(|holding| Family::of(holding.address) != request.families.primary());
+        }
+        let got_both = covered(&held, Family::V4) && covered(&held, Family::V6);
+        if unmet.is_none() && !got_both && matches!(request.families, Families::Prefer { .. }) {
+            let family = if covered(&held, Family::V4) { Family::V6 } else { Family::V4 };
+            unmet = self.take_one(request, family, &[], false).err();
+        }
+        let unmet = unmet.or_else(|| self.orphaned(&held));
+        Ok(Choice { held: self.with_pools(held), unmet })
+    }
+
+    /// The addresses that the service asks for by name.
+    fn requested(&self, request: &Request, before: &[Holding]) -> Result<Vec<Holding>, Refusal> {
+        let mut held: Vec<Holding> = Vec::new();
+        for &address in &request.addresses {
+            if held.iter().any(|holding| holding.address == address) {
+                continue;
+            }
+            if let Some(holding) = before.iter().find(|holding| holding.address == address)
+                && self.shareable(address, request).is_ok()
+                && self.is_of_pool_asked(request, holding)
+            {
+                held.push(holding.clone());
+                continue;
+            }
+            if !request.families.wants(Family::of(address)) {
+                return Err(Refusal::FamilyNotWanted { address });
+            }
+            let pool = self.pool_of(address).ok_or(Refusal::OutsidePools { address })?;
+            match &request.pool {
+                Some(asked) if **asked != *pool => {
+                    return Err(Refusal::OtherPool { address, pool, asked: asked.clone() });
+                }
+                _ if !self.admits(&pool, request) => return Err(Refusal::NotAdmitted { pool }),
+                _ => self.shareable(address, request)?,
+            }
+            held.push(Holding { address, pool: Some(pool), grant: Grant::Requested });
+        }
+        Ok(held)
+    }
+
+    /// Both families: from one pool if one has both, else each from the first pool that has it.
+    fn take_both(&self, request: &Request, first: Family, second: Family) -> Result<Vec<Holding>, Refusal> {
+        for pool in self.candidates(request)?.iter().filter_map(|candidate| candidate.as_ref().ok()) {
+            if let (Some(first), Some(second)) =
+                (self.take_from(pool, first, request), self.take_from(pool, second, request))
+            {
+                return Ok(vec![first, second]);
+            }
+        }
+        match (self.take_one(request, first, &[], false), self.take_one(request, second, &[], false)) {
+            (Ok(first), Ok(second)) => Ok(vec![first, second]),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) if matches!(request.families, Families::Prefer { .. }) => {
+                Ok(vec![one])
+            }
+            (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+        }
+    }
+
+    /// One address of `family`, from the pool of what is `held` if it can be.
+    fn take_one(
+        &self,
+        request: &Request,
+        family: Family,
+        held: &[Holding],
+        served: bool,
+    ) -> Result<Holding, Refusal> {
+        let is_home = |pool: &Arc<str>| held.iter().any(|holding| holding.pool.as_ref() == Some(pool));
+        // A service that is served already does not grow into a second pool by itself.
+        let only_home = served
+            && !held.is_empty()
+            && request.pool.is_none()
+            && matches!(request.families, Families::Prefer { .. });
+        let mut candidates = self.candidates(request)?;
+        candidates.sort_by_key(|candidate| !candidate.as_ref().is_ok_and(is_home));
+        let mut tried = Vec::new();
+        for candidate in candidates {
+            match candidate {
+                Err(passed) => tried.push(passed),
+                Ok(pool) if only_home && !is_home(&pool) => {
+                    tried.push(PoolVerdict { pool, verdict: Verdict::NotTheFirstPool });
+                }
+                Ok(pool) => {
+                    if let Some(holding) = self.take_from(&pool, family, request) {
+                        return Ok(holding);
+                    }
+                    let total = self.pools[&pool].space.counters(family).total;
+                    let verdict = if total == 0 { Verdict::NoSuchFamily } else { Verdict::Full { total } };
+                    tried.push(PoolVerdict { pool, verdict });
+                }
+            }
+        }
+        Err(Refusal::NoneFree { family, tried })
+    }
+
+    fn take_from(&self, pool: &Arc<str>, family: Family, request: &Request) -> Option<Holding> {
+        let holding = |(address, grant)| Holding { address, pool: Some(pool.clone()), grant };
+        let shared = || self.lowest_shared(pool, family, request).map(|address| (address, Grant::Shared));
+        let free = || self.pools[pool].space.lowest(family).map(|address: IpAddr| (address, Grant::Lowest));
+        shared().or_else(free).map(holding)
+    }
+
+    /// The pools the service may take from, in order, each with the reason if it may not.
+    fn candidates(&self, request: &Request) -> Result<Vec<Result<Arc<str>, PoolVerdict>>, Refusal> {
+        if let Some(asked) = &request.pool {
+            let Some((pool, _)) = self.pools.get_key_value(asked.as_str()) else {
+                let pools = self.pools.keys().cloned().collect();
+                return Err(Refusal::UnknownPool { pool: asked.clone(), pools });
+            };
+            if !self.admits(pool, request) {
+                return Err(Refusal::NotAdmitted { pool: pool.clone() });
+            }
+            return Ok(vec![Ok(pool.clone())]);
+        }
+        let verdict = |pool: &Arc<str>| {
+            let passed = |verdict| Err(PoolVerdict { pool: pool.clone(), verdict });
+            if !self.pools[pool].spec.auto_assign {
+                passed(Verdict::OnRequestOnly)
+            } else if !self.admits(pool, request) {
+                passed(Verdict::NotAdmitted)
+            } else {
+                Ok(pool.clone())
+            }
+        };
+        Ok(self.order.iter().map(verdict).collect())
+    }
+
+    fn admits(&self, pool: &Arc<str>, request: &Request) -> bool {
+        static NONE: Labels = Labels::new();
+        let namespace = self.namespaces.get(request.key.namespace()).unwrap_or(&NONE);
+        self.pools[pool].spec.allocation.admits(request, namespace)
+    }
+
+    fn is_of_pool_asked(&self, request: &Request, holding: &Holding) -> bool {
+        request.pool.as_ref().is_none_or(|asked| {
+            let pool = self.pool_of(holding.address).or_else(|| holding.pool.clone());
+            pool.as_deref() == Some(asked)
+        })
+    }
+
+    /// The first held address that is in no pool any more.
+    fn orphaned(&self, held: &[Holding]) -> Option<Refusal> {
+        let orphan = held.iter().find(|holding| self.pool_of(holding.address).is_none())?;
+        Some(Refusal::PoolGone { address: orphan.address, pool: orphan.pool.clone() })
+    }
+
+    /// The holdings under the name of the pool that has them now: pools are renamed and split.
+    fn with_pools(&self, mut held: Vec<Holding>) -> Vec<Holding> {
+        for holding in &mut held {
+            if let Some(pool) = self.pool_of(holding.address) {
+                holding.pool = Some(pool);
+            }
+        }
+        held
+    }
+}

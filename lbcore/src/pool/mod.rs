@@ -1,0 +1,149 @@
+//! Pools: the operator's ranges, the rules of who may have an address of them, and what is still free.
+
+mod free;
+mod layout;
+mod problem;
+mod space;
+
+use std::collections::BTreeSet;
+
+pub use problem::{PoolProblem, PoolProblemKind};
+pub(crate) use space::Space;
+
+use crate::selector::any_matches;
+use crate::{AddressRange, Labels, Request, Selector};
+
+/// A pool as its owner wrote it: MetalLB's `IPAddressPool`, or an entry of the v0.12 `address-pools`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// The pool's name; no two pools in force share one.
+    pub name: String,
+    /// When it was created, in microseconds since the Unix epoch. Of two pools that overlap, the
+    /// older one is in force.
+    pub created: i64,
+    /// The addresses, in the order in which they are given out (`spec.addresses`).
+    pub ranges: Vec<AddressRange>,
+    /// Whether services that ask for no pool may have its addresses (`spec.autoAssign`).
+    pub auto_assign: bool,
+    /// Whether IPv4 addresses that end in .0 or .255 are left out (`spec.avoidBuggyIPs`).
+    pub avoid_buggy: bool,
+    /// Who may have its addresses (`spec.serviceAllocation`).
+    pub allocation: ServiceAllocation,
+    /// The pool's own labels, by which advertisements may choose it.
+    pub labels: Labels,
+}
+
+/// Who may have addresses of a pool, and how early it is looked at. The default admits every service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceAllocation {
+    /// Lower numbers are looked at first; 0, the default, comes last (`priority`).
+    pub priority: i64,
+    /// Names of admitted namespaces (`namespaces`).
+    pub namespaces: BTreeSet<String>,
+    /// Admitted namespaces by label (`namespaceSelectors`).
+    pub namespace_selectors: Vec<Selector>,
+    /// Admitted services by label (`serviceSelectors`).
+    pub service_selectors: Vec<Selector>,
+}
+
+impl ServiceAllocation {
+    /// Whether the pool is set aside for some services only.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.restricts_namespaces() || !self.service_selectors.is_empty()
+    }
+
+    // A selector that matches no namespace admits nobody: it is a restriction all the same.
+    fn restricts_namespaces(&self) -> bool {
+        !self.namespaces.is_empty() || !self.namespace_selectors.is_empty()
+    }
+
+    /// Whether a service in a namespace with these labels is admitted.
+    #[must_use]
+    pub fn admits(&self, request: &Request, namespace_labels: &Labels) -> bool {
+        let namespace = !self.restricts_namespaces()
+            || self.namespaces.contains(request.key.namespace())
+            || any_matches(&self.namespace_selectors, namespace_labels);
+        let service =
+            self.service_selectors.is_empty() || any_matches(&self.service_selectors, &request.labels);
+        namespace && service
+    }
+
+    /// The place among the pools that admit a service: those set aside for it first, then by priority.
+    pub(crate) fn rank(&self) -> (bool, i64) {
+        // MetalLB: lower is earlier, and 0 means "none given", which comes after every number above it.
+        let priority = if self.priority == 0 { i64::MAX } else { self.priority };
+        (!self.is_restricted(), priority)
+    }
+}
+
+impl PoolSpec {
+    /// A pool of `ranges` with the defaults of MetalLB: given out automatically, to everybody.
+    #[must_use]
+    pub fn new(name: impl Into<String>, ranges: Vec<AddressRange>) -> Self {
+        Self {
+            name: name.into(),
+            created: 0,
+            ranges,
+            auto_assign: true,
+            avoid_buggy: false,
+            allocation: ServiceAllocation::default(),
+            labels: Labels::new(),
+        }
+    }
+
+    /// A pool from addresses as text.
+    ///
+    /// # Errors
+    /// Every entry that is no range, or that overlaps an earlier one, with its place in the list.
+    pub fn parse<'a>(
+        name: impl Into<String>,
+        addresses: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, PoolProblems> {
+        let name = name.into();
+        let mut ranges: Vec<AddressRange> = Vec::new();
+        let mut problems = Vec::new();
+        let mut entries = 0;
+        for (index, text) in addresses.into_iter().enumerate() {
+            entries += 1;
+            let kind = match text.parse::<AddressRange>() {
+                Err(error) => PoolProblemKind::Range(error),
+                Ok(range) => {
+                    let Some(earlier) = ranges.iter().find(|earlier| earlier.overlaps(&range)) else {
+                        ranges.push(range);
+                        continue;
+                    };
+                    PoolProblemKind::OverlapsItself { range, earlier: *earlier }
+                }
+            };
+            problems.push(PoolProblem { pool: name.clone(), path: format!("spec.addresses[{index}]"), kind });
+        }
+        if entries == 0 {
+            let kind = PoolProblemKind::NoAddresses;
+            problems.push(PoolProblem { pool: name.clone(), path: "spec.addresses".to_owned(), kind });
+        }
+        if problems.is_empty() { Ok(Self::new(name, ranges)) } else { Err(PoolProblems(problems)) }
+    }
+}
+
+/// All that is wrong with one pool, never only the first of it. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct PoolProblems(pub Vec<PoolProblem>);
+
+/// How full a pool is, in addresses. An address that several services share counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Addresses of the pool that may be given out.
+    pub total: u128,
+    /// Of these, held by a service.
+    pub assigned: u128,
+}
+
+impl Counters {
+    /// Addresses still free.
+    #[must_use]
+    pub fn available(self) -> u128 {
+        self.total - self.assigned
+    }
+}
