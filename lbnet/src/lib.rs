@@ -1,1 +1,41 @@
+//! Answers ARP for virtual addresses, on any host, for any reason.
+//!
+//! The protocol is pure: a [`Responder`] maps `(frame, view)` to an answer or a reason to drop it, an
+//! [`Announcer`] maps `(claim, now)` to the announcements that are due. Neither knows a socket or a
+//! clock. With the feature `announce` (on by default) [`Layer2`] carries them on the real interfaces of
+//! this host: a packet socket with a kernel filter on each, interfaces followed by netlink, and a thread
+//! of its own, so that nothing else delays an answer.
+//!
+//! ```no_run
+//! use lbnet::{Layer2, Rule, Settings};
+//!
+//! let (layer2, _events) = Layer2::start(Settings::default())?;
+//! layer2.announce("192.168.3.253".parse()?, Rule::any());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module | the idea |
+//! |---|---|
+//! | [`wire`] | ARP frames, parsed and written |
+//! | [`responder`] | what to answer, and why not |
+//! | [`announcer`] | when to tell the LAN, within a frame budget |
+//! | [`interface`] | which interfaces there are, and which of them carry an address |
+//! | `socket` | the packet socket and its filter |
+//! | `layer2` | the loop |
 
+pub mod announcer;
+pub mod interface;
+#[cfg(feature = "announce")]
+pub mod layer2;
+pub mod responder;
+#[cfg(feature = "announce")]
+pub mod socket;
+pub mod wire;
+
+pub use announcer::{Announcer, Profile};
+pub use interface::{Interface, Rule, Selection};
+#[cfg(feature = "announce")]
+pub use layer2::{Event, Layer2, Settings, Snapshot, StartError};
+pub use pnet_base::MacAddr;
+pub use responder::{Counters, Drop, Responder};
+pub use wire::ArpFrame;

@@ -1,0 +1,127 @@
+//! A packet socket on one interface that hears ARP and nothing else.
+
+mod filter;
+
+use std::io::{self, Read};
+use std::num::NonZeroU32;
+use std::os::fd::{IntoRawFd, OwnedFd};
+
+pub use filter::Hear;
+use pnet_datalink::{ChannelType, NetworkInterface};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+
+use self::filter::ETH_P_ARP;
+
+/// A packet socket, bound to an interface. It survives that the link goes down and comes back, but not the
+/// removal of the interface: then it hears nothing any more, and only netlink tells.
+///
+/// tokio's own way to wait for any descriptor cannot be used without unsafe code (tokio issue 8587). The
+/// datagram type lends its place in the reactor, which looks at no address family.
+#[derive(Debug)]
+pub struct ArpSocket(UnixDatagram);
+
+/// Why a packet socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The process may not open packet sockets.
+    #[error(
+        "may not open packet sockets; run as root, or give the process the capability NET_RAW \
+         (in Kubernetes: securityContext.capabilities.add: [NET_RAW] and user 0)"
+    )]
+    NotPermitted(#[source] io::Error),
+    /// The interface is not there (any more).
+    #[error("there is no such interface")]
+    NoInterface(#[source] io::Error),
+    /// Anything else the kernel said.
+    #[error("the kernel refused a packet socket: {0}")]
+    Kernel(#[source] io::Error),
+}
+
+impl OpenError {
+    fn from_kernel(error: io::Error) -> Self {
+        const ENODEV: i32 = 19;
+        match error.raw_os_error() {
+            _ if error.kind() == io::ErrorKind::PermissionDenied => Self::NotPermitted(error),
+            Some(ENODEV) => Self::NoInterface(error),
+            _ => Self::Kernel(error),
+        }
+    }
+}
+
+/// Whether this process may open packet sockets at all.
+///
+/// # Errors
+/// [`OpenError::NotPermitted`] if not.
+pub fn permitted() -> Result<(), OpenError> {
+    Socket::new(Domain::PACKET, Type::RAW, None).map(std::mem::drop).map_err(OpenError::from_kernel)
+}
+
+impl ArpSocket {
+    /// Opens a socket on the interface with this index. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a link that is down is none.
+    pub fn open(index: NonZeroU32, hear: Hear) -> Result<Self, OpenError> {
+        Self::open_io(index, hear).map_err(OpenError::from_kernel)
+    }
+
+    fn open_io(index: NonZeroU32, hear: Hear) -> io::Result<Self> {
+        // With protocol 0 the socket hears nothing before its filter and its interface are in place.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        socket.attach_filter(hear.program())?;
+        bind(&socket, index)?;
+        let datagram = std::os::unix::net::UnixDatagram::from(OwnedFd::from(socket));
+        UnixDatagram::from_std(datagram).map(Self)
+    }
+
+    /// Waits for the next frame; longer ones are cut to the buffer.
+    ///
+    /// # Errors
+    /// What the kernel says. A link that goes down is reported once; the socket goes on after that.
+    pub async fn recv<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        // A link that goes down makes the socket ready for its error only, which READABLE alone passes over.
+        let interest = Interest::READABLE | Interest::ERROR;
+        let length = self.0.async_io(interest, || (&*SockRef::from(&self.0)).read(buffer)).await?;
+        Ok(&buffer[..length])
+    }
+
+    /// Sends a whole Ethernet frame without waiting.
+    ///
+    /// # Errors
+    /// What the kernel says; the frame is not sent then. `WouldBlock`: its queue is full.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // Not by way of tokio: for it a socket whose link went down once is closed for writing for good.
+        let send = || SockRef::from(&self.0).send(frame).map(std::mem::drop);
+        match send() {
+            // An old "link is down" that nobody has read yet is reported here, though the link may be back.
+            Err(error) if error.kind() == io::ErrorKind::NetworkDown => send(),
+            result => result,
+        }
+    }
+}
+
+/// Binds by way of pnet, which can build a link-layer address without unsafe code here, and makes the socket
+/// non-blocking.
+fn bind(socket: &Socket, index: NonZeroU32) -> io::Result<()> {
+    let interface = NetworkInterface {
+        name: String::new(),
+        description: String::new(),
+        index: index.get(),
+        mac: None,
+        ips: Vec::new(),
+        flags: 0,
+    };
+    let config = pnet_datalink::Config {
+        // The channel closes the descriptor it is given, also on error, so it gets one of its own.
+        socket_fd: Some(socket.try_clone()?.into_raw_fd()),
+        // `Layer3` names the protocol to bind to; with a raw socket whole frames are delivered all the same.
+        channel_type: ChannelType::Layer3(ETH_P_ARP),
+        promiscuous: false,
+        read_buffer_size: 0,
+        write_buffer_size: 0,
+        ..pnet_datalink::Config::default()
+    };
+    pnet_datalink::channel(&interface, config).map(std::mem::drop)
+}
