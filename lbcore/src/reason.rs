@@ -58,8 +58,10 @@ pub enum Refusal {
         /// The pools in the order in which they were looked at.
         tried: Vec<PoolVerdict>,
     },
-    /// The address asked for is in no pool.
-    #[error("{address} is in no pool; ask for an address of a pool, or add it to one")]
+    /// The address asked for is one that no pool gives out.
+    #[error(
+        "no pool gives out {address}; ask for an address of a pool, or add it to one (avoidBuggyIPs leaves out .0 and .255)"
+    )]
     OutsidePools {
         /// The address asked for.
         address: IpAddr,
@@ -91,12 +93,12 @@ pub enum Refusal {
         why: NotShared,
     },
     /// A held address is in no pool any more. It is kept until the service gives it up.
-    #[error("{address} is no longer in any pool{}; it is kept while the service lives", was(pool.as_ref()))]
+    #[error("{address} is no longer in any pool (it came from {pool:?}); it is kept while the service lives")]
     PoolGone {
         /// The address.
         address: IpAddr,
-        /// The pool it came from, where known.
-        pool: Option<Arc<str>>,
+        /// The pool it came from.
+        pool: Arc<str>,
     },
 }
 
@@ -190,8 +192,4 @@ fn list(pools: &[Arc<str>]) -> String {
 
 fn verdicts(tried: &[PoolVerdict]) -> String {
     tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn was(pool: Option<&Arc<str>>) -> String {
-    pool.map(|pool| format!(" (it came from {pool:?})")).unwrap_or_default()
 }

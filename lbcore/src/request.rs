@@ -17,7 +17,8 @@ pub struct Request {
     /// The families wanted.
     pub families: Families,
     /// Addresses asked for by name, in the order in which they are to be listed
-    /// (`metallb.io/loadBalancerIPs`, `spec.loadBalancerIP`). Families they do not cover are chosen freely.
+    /// (`metallb.io/loadBalancerIPs`, `spec.loadBalancerIP`). Several of one family are all given. Families they
+    /// do not cover are chosen freely.
     pub addresses: Vec<IpAddr>,
     /// The only pool to take from (`metallb.io/address-pool`).
     pub pool: Option<String>,

@@ -50,6 +50,7 @@ fn aside(name: &str, ranges: &[&str], namespace: &str, priority: i64) -> PoolSpe
 fn world(pools: Vec<PoolSpec>) -> Allocator {
     let mut allocator = Allocator::default();
     assert_eq!(allocator.set_pools(pools).problems, []);
+    assert_eq!(allocator.woken(), []);
     allocator
 }
 
@@ -113,7 +114,7 @@ fn an_address_that_cannot_be_had_is_refused_with_its_reason() {
         (
             pinned("a/a", V4, &["10.9.9.9"]),
             Refusal::OutsidePools { address: ip("10.9.9.9") },
-            "10.9.9.9 is in no pool; ask for an address of a pool, or add it to one",
+            "no pool gives out 10.9.9.9; ask for an address of a pool, or add it to one (avoidBuggyIPs leaves out .0 and .255)",
         ),
         (
             Request { pool: Some("vip".to_owned()), ..pinned("web/a", V4, &["10.0.0.1"]) },

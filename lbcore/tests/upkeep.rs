@@ -39,6 +39,7 @@ fn aged(name: &str, ranges: &[&str], created: i64) -> PoolSpec {
 fn world(pools: Vec<PoolSpec>) -> Allocator {
     let mut allocator = Allocator::default();
     assert_eq!(allocator.set_pools(pools).problems, []);
+    assert_eq!(allocator.woken(), []);
     allocator
 }
 
@@ -63,7 +64,7 @@ fn decision(allocator: &Allocator, service: &str) -> Decision {
 }
 
 fn pools_of(decision: &Decision) -> Vec<&str> {
-    decision.held().iter().map(|holding| holding.pool.as_deref().unwrap_or("-")).collect()
+    decision.held().iter().map(|holding| &*holding.pool).collect()
 }
 
 fn in_force(allocator: &Allocator) -> Vec<(&str, String)> {
@@ -148,6 +149,35 @@ fn the_second_family_comes_later_only_from_the_pool_of_the_first() {
 }
 
 #[test]
+fn a_waiting_service_that_prefers_both_is_woken_by_either_family() {
+    let world = || {
+        let mut allocator = world(vec![pool("p", &["10.0.0.0/32", "fd00::/128"])]);
+        allocator.request(asks("a/four", V4));
+        allocator.request(asks("a/six", V6));
+        allocator
+    };
+    for primary in [Family::V4, Family::V6] {
+        for (leaver, expected) in [("a/four", "10.0.0.0"), ("a/six", "fd00::")] {
+            let mut allocator = world();
+            allocator.request(asks("a/waits", Families::Prefer { primary }));
+            allocator.release(&key(leaver));
+            allocator.woken();
+            assert_eq!(decision(&allocator, "a/waits").addresses(), ips(&[expected]), "{primary} first");
+        }
+    }
+    // The same while it holds an address of a pool that it does not want any more.
+    let mut allocator = world();
+    allocator.set_pools(vec![pool("p", &["10.0.0.0/32", "fd00::/128"]), pool("q", &["10.0.1.0/32"])]);
+    let prefers_six = asks("a/moves", Families::Prefer { primary: Family::V6 });
+    assert_eq!(allocator.request(prefers_six.clone()).addresses(), ips(&["10.0.1.0"]));
+    assert_eq!(allocator.woken(), []);
+    allocator.request(Request { pool: Some("p".to_owned()), ..prefers_six });
+    allocator.release(&key("a/four"));
+    allocator.woken();
+    assert_eq!(decision(&allocator, "a/moves").addresses(), ips(&["10.0.0.0"]));
+}
+
+#[test]
 fn a_service_that_prefers_both_never_flaps() {
     let pools = || vec![pool("a", &["10.0.0.0/30"]), pool("b", &["fd00::/128"])];
     let mut allocator = world(pools());
@@ -198,7 +228,7 @@ fn an_address_outside_all_pools_is_adopted_only_with_a_recorded_pool() {
     ]);
     assert_eq!(decisions[0].addresses(), ips(&["10.0.0.0"]));
     assert_eq!(decisions[1].addresses(), ips(&["10.9.9.2"]));
-    let gone = Refusal::PoolGone { address: ip("10.9.9.2"), pool: Some("gone".into()) };
+    let gone = Refusal::PoolGone { address: ip("10.9.9.2"), pool: "gone".into() };
     assert_eq!(decisions[1].refusal(), Some(&gone));
     assert_eq!(
         gone.to_string(),
@@ -233,7 +263,7 @@ fn live_services_keep_their_addresses_when_their_pool_goes_shrinks_moves_or_spli
         assert_eq!(decision(&allocator, "a/a").addresses(), ips(&["10.0.0.0"]), "{edit}");
         let second = decision(&allocator, "a/b");
         assert_eq!(second.addresses(), ips(&["10.0.0.1"]), "{edit}");
-        let gone = Refusal::PoolGone { address: ip("10.0.0.1"), pool: Some("p".into()) };
+        let gone = Refusal::PoolGone { address: ip("10.0.0.1"), pool: "p".into() };
         assert_eq!(second.refusal(), orphan.then_some(&gone), "{edit}");
         let waiting = decision(&allocator, "a/waits").addresses();
         assert_eq!(waiting, ips(waiting_gets.as_slice()), "{edit}");
@@ -263,6 +293,27 @@ fn a_held_address_names_the_pool_that_has_it_now_also_when_a_wish_is_open() {
     let open = decision(&allocator, "a/a");
     assert_eq!(open.addresses(), ips(&["10.0.0.0"]));
     assert_eq!(pools_of(&open), ["q"]);
+}
+
+#[test]
+fn a_service_that_names_its_pool_keeps_its_address_when_the_pool_is_split() {
+    let mut allocator = world(vec![pool("p", &["10.0.0.0/30"])]);
+    allocator.request(of_pool("a/a", "p"));
+    allocator.set_pools(vec![pool("p", &["10.0.0.2/31"]), pool("q", &["10.0.0.0/31"])]);
+    allocator.woken();
+    assert_eq!(decision(&allocator, "a/a").addresses(), ips(&["10.0.0.0"]));
+}
+
+#[test]
+fn a_lost_pool_is_told_also_when_another_wish_is_open() {
+    let mut allocator = world(vec![pool("p", &["10.0.0.0/30"])]);
+    allocator.request(asks("a/a", PREFER));
+    allocator.set_pools(vec![pool("q", &["10.0.1.0/30"])]);
+    allocator.woken();
+    let kept = decision(&allocator, "a/a");
+    assert_eq!(kept.addresses(), ips(&["10.0.0.0"]));
+    let gone = Refusal::PoolGone { address: ip("10.0.0.0"), pool: "p".into() };
+    assert_eq!(kept.refusal(), Some(&gone));
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn four_addresses() -> Allocator {
     let pool = PoolSpec::parse("default", ["192.168.3.251-192.168.3.254"]).expect("a good pool");
     let changed = allocator.set_pools(vec![pool]);
     assert_eq!((changed.problems, changed.decisions), (vec![], vec![]));
+    assert_eq!(allocator.woken(), []);
     allocator
 }
 
@@ -52,7 +53,7 @@ fn full_house() -> Allocator {
         assert!(decision.changed, "{service}");
         assert_eq!(only_address(&decision), ip(expected), "{service}");
         let holding = &decision.held()[0];
-        assert_eq!(holding.pool.as_deref(), Some("default"), "{service}");
+        assert_eq!(&*holding.pool, "default", "{service}");
         let grant = if pinned.is_some() { Grant::Requested } else { Grant::Lowest };
         assert_eq!(holding.grant, grant, "{service}");
     }

@@ -1,1 +1,40 @@
+//! LoadBalancer services on Kubernetes: what is read, what is decided by [`lbcore`], and what is written.
+//!
+//! ```text
+//!   watches ──► views (small structs of our own) ──► lbcore: allocate, own ──► patches, events, announcements
+//! ```
+//!
+//! Both roles are a pure part and an edge. The pure part ([`controller::Controller`], [`speaker::Speaker`])
+//! takes what the watches tell and says what is to be done; it knows no client and no clock. The edge
+//! ([`controller::run`], [`speaker::run`]) watches, writes, and tries again.
+//!
+//! | module | feature | the idea |
+//! |---|---|---|
+//! | [`objects`] | | Kubernetes objects become values of `lbcore` |
+//! | [`schema`] | | unknown fields and wrong types in an object |
+//! | [`manifest`] | | YAML files as objects, with the line of every field |
+//! | [`watching`] | | watches as a stream of changes |
+//! | [`controller`] | `controller` | who holds which address |
+//! | [`speaker`] | `speaker` | which node answers, and the answering |
+//! | [`store`] | `store` | a Kubernetes API in this process |
 
+#[cfg(feature = "controller")]
+pub mod controller;
+pub mod events;
+pub mod manifest;
+pub mod objects;
+pub mod schema;
+#[cfg(feature = "speaker")]
+pub mod speaker;
+#[cfg(feature = "store")]
+pub mod store;
+pub mod watching;
+
+pub use objects::{ObjectRef, Problem};
+#[cfg(feature = "store")]
+pub use store::Store;
+
+/// The namespace in which MetalLB's objects live unless told otherwise.
+pub const CONFIG_NAMESPACE: &str = "metallb-system";
+/// The group of what has no counterpart in MetalLB: our annotations, conditions and objects.
+pub const GROUP: &str = "lbd.io";

@@ -10,15 +10,39 @@ use crate::{Families, Family, Grant, Labels, PoolVerdict, Refusal, Request, Verd
 pub(super) struct Choice {
     pub(super) held: Vec<Holding>,
     pub(super) unmet: Option<Refusal>,
+    /// A further refusal, behind the one that is told of. What helps against it is waited for all the same.
+    pub(super) also: Option<Refusal>,
+    /// Whether this is what the service asks for, and not only what it had before.
+    pub(super) fulfilled: bool,
 }
 
 impl Allocator {
-    /// Decides what a service that holds `before` is to hold.
-    pub(super) fn choose(&self, request: &Request, before: &[Holding]) -> Choice {
-        match self.fulfil(request, before) {
-            Ok(choice) => choice,
+    /// Decides what a service that holds `before` is to hold. `new_pool`: it asks for another pool than when it
+    /// got that. Otherwise a pool that was renamed or split around its address moves nothing.
+    pub(super) fn choose(&self, request: &Request, before: &[Holding], new_pool: bool) -> Choice {
+        let before = &self.with_pools(before.to_vec())[..];
+        match self.fulfil(request, before, new_pool) {
+            Ok((held, unmet)) => {
+                let held = in_order(request, self.with_pools(held));
+                let unmet = unmet.or_else(|| elsewhere(request, &held));
+                self.tell_first_of_lost(Choice { held, unmet, also: None, fulfilled: true })
+            }
             // What is held is kept until something better can be had in its place.
-            Err(refusal) => Choice { held: self.keepable(request, before), unmet: Some(refusal) },
+            Err(refusal) => {
+                let held = in_order(request, self.keepable(request, before));
+                self.tell_first_of_lost(Choice { held, unmet: Some(refusal), also: None, fulfilled: false })
+            }
+        }
+    }
+
+    /// That a held address is in no pool any more is told before anything else.
+    fn tell_first_of_lost(&self, choice: Choice) -> Choice {
+        match choice.held.iter().find(|holding| self.pool_of(holding.address).is_none()) {
+            None => choice,
+            Some(Holding { address, pool, .. }) => {
+                let lost = Refusal::PoolGone { address: *address, pool: pool.clone() };
+                Choice { also: choice.unmet, unmet: Some(lost), ..choice }
+            }
         }
     }
 
@@ -31,18 +55,21 @@ impl Allocator {
         before.iter().filter(may_keep).cloned().collect()
     }
 
-    fn fulfil(&self, request: &Request, before: &[Holding]) -> Result<Choice, Refusal> {
-        if self.pools.is_empty() && before.is_empty() {
-            return Err(Refusal::NoPools);
-        }
-        let mut held = self.requested(request, before)?;
+    fn fulfil(
+        &self,
+        request: &Request,
+        before: &[Holding],
+        new_pool: bool,
+    ) -> Result<(Vec<Holding>, Option<Refusal>), Refusal> {
+        let stays = |holding: &Holding| !new_pool || is_of_pool_asked(request, holding);
+        let mut held = self.requested(request, before, &stays)?;
         let covered =
             |held: &[Holding], family| held.iter().any(|holding| Family::of(holding.address) == family);
         let open: Vec<Family> =
             request.families.wanted().into_iter().filter(|family| !covered(&held, *family)).collect();
         for holding in self.keepable(request, before) {
             let family = Family::of(holding.address);
-            if open.contains(&family) && !covered(&held, family) && self.is_of_pool_asked(request, &holding) {
+            if open.contains(&family) && !covered(&held, family) && stays(&holding) {
                 held.push(holding);
             }
         }
@@ -54,42 +81,44 @@ impl Allocator {
                 self.take_one(request, family, &held, !before.is_empty()).map(|holding| vec![holding])
             }
         };
-        let mut unmet = None;
+        let prefers_both = matches!(request.families, Families::Prefer { .. });
         match found {
             Ok(found) => held.extend(found),
-            Err(refusal) if held.is_empty() || !matches!(request.families, Families::Prefer { .. }) => {
-                return Err(refusal);
-            }
-            Err(refusal) => unmet = Some(refusal),
-        }
-        if request.addresses.is_empty() {
-            held.sort_by_key(|holding| Family::of(holding.address) != request.families.primary());
+            Err(refusal) if held.is_empty() || !prefers_both => return Err(refusal),
+            // Said below, in the words that will be true as long as the first address is held.
+            Err(_) => {}
         }
         let got_both = covered(&held, Family::V4) && covered(&held, Family::V6);
-        if unmet.is_none() && !got_both && matches!(request.families, Families::Prefer { .. }) {
+        let unmet = if prefers_both && !got_both {
             let family = if covered(&held, Family::V4) { Family::V6 } else { Family::V4 };
-            unmet = self.take_one(request, family, &[], false).err();
-        }
-        let unmet = unmet.or_else(|| self.orphaned(&held));
-        Ok(Choice { held: self.with_pools(held), unmet })
+            self.take_one(request, family, &held, true).err()
+        } else {
+            None
+        };
+        Ok((held, unmet))
     }
 
     /// The addresses that the service asks for by name.
-    fn requested(&self, request: &Request, before: &[Holding]) -> Result<Vec<Holding>, Refusal> {
+    fn requested(
+        &self,
+        request: &Request,
+        before: &[Holding],
+        stays: &impl Fn(&Holding) -> bool,
+    ) -> Result<Vec<Holding>, Refusal> {
         let mut held: Vec<Holding> = Vec::new();
         for &address in &request.addresses {
             if held.iter().any(|holding| holding.address == address) {
                 continue;
             }
+            if !request.families.wants(Family::of(address)) {
+                return Err(Refusal::FamilyNotWanted { address });
+            }
             if let Some(holding) = before.iter().find(|holding| holding.address == address)
                 && self.shareable(address, request).is_ok()
-                && self.is_of_pool_asked(request, holding)
+                && stays(holding)
             {
                 held.push(holding.clone());
                 continue;
-            }
-            if !request.families.wants(Family::of(address)) {
-                return Err(Refusal::FamilyNotWanted { address });
             }
             let pool = self.pool_of(address).ok_or(Refusal::OutsidePools { address })?;
             match &request.pool {
@@ -99,7 +128,7 @@ impl Allocator {
                 _ if !self.admits(&pool, request) => return Err(Refusal::NotAdmitted { pool }),
                 _ => self.shareable(address, request)?,
             }
-            held.push(Holding { address, pool: Some(pool), grant: Grant::Requested });
+            held.push(Holding { address, pool, grant: Grant::Requested });
         }
         Ok(held)
     }
@@ -130,7 +159,7 @@ impl Allocator {
         held: &[Holding],
         served: bool,
     ) -> Result<Holding, Refusal> {
-        let is_home = |pool: &Arc<str>| held.iter().any(|holding| holding.pool.as_ref() == Some(pool));
+        let is_home = |pool: &Arc<str>| held.iter().any(|holding| holding.pool == *pool);
         // A service that is served already does not grow into a second pool by itself.
         let only_home = served
             && !held.is_empty()
@@ -159,7 +188,7 @@ impl Allocator {
     }
 
     fn take_from(&self, pool: &Arc<str>, family: Family, request: &Request) -> Option<Holding> {
-        let holding = |(address, grant)| Holding { address, pool: Some(pool.clone()), grant };
+        let holding = |(address, grant)| Holding { address, pool: pool.clone(), grant };
         let shared = || self.lowest_shared(pool, family, request).map(|address| (address, Grant::Shared));
         let free = || self.pools[pool].space.lowest(family).map(|address: IpAddr| (address, Grant::Lowest));
         shared().or_else(free).map(holding)
@@ -167,6 +196,9 @@ impl Allocator {
 
     /// The pools the service may take from, in order, each with the reason if it may not.
     fn candidates(&self, request: &Request) -> Result<Vec<Result<Arc<str>, PoolVerdict>>, Refusal> {
+        if self.pools.is_empty() {
+            return Err(Refusal::NoPools);
+        }
         if let Some(asked) = &request.pool {
             let Some((pool, _)) = self.pools.get_key_value(asked.as_str()) else {
                 let pools = self.pools.keys().cloned().collect();
@@ -196,26 +228,32 @@ impl Allocator {
         self.pools[pool].spec.allocation.admits(request, namespace)
     }
 
-    fn is_of_pool_asked(&self, request: &Request, holding: &Holding) -> bool {
-        request.pool.as_ref().is_none_or(|asked| {
-            let pool = self.pool_of(holding.address).or_else(|| holding.pool.clone());
-            pool.as_deref() == Some(asked)
-        })
-    }
-
-    /// The first held address that is in no pool any more.
-    fn orphaned(&self, held: &[Holding]) -> Option<Refusal> {
-        let orphan = held.iter().find(|holding| self.pool_of(holding.address).is_none())?;
-        Some(Refusal::PoolGone { address: orphan.address, pool: orphan.pool.clone() })
-    }
-
     /// The holdings under the name of the pool that has them now: pools are renamed and split.
-    fn with_pools(&self, mut held: Vec<Holding>) -> Vec<Holding> {
+    pub(super) fn with_pools(&self, mut held: Vec<Holding>) -> Vec<Holding> {
         for holding in &mut held {
             if let Some(pool) = self.pool_of(holding.address) {
-                holding.pool = Some(pool);
+                holding.pool = pool;
             }
         }
         held
     }
+}
+
+fn is_of_pool_asked(request: &Request, holding: &Holding) -> bool {
+    request.pool.as_ref().is_none_or(|asked| **asked == *holding.pool)
+}
+
+/// That a held address is in another pool now than the service asks for.
+fn elsewhere(request: &Request, held: &[Holding]) -> Option<Refusal> {
+    let asked = request.pool.clone()?;
+    let Holding { address, pool, .. } = held.iter().find(|holding| !is_of_pool_asked(request, holding))?;
+    Some(Refusal::OtherPool { address: *address, pool: pool.clone(), asked })
+}
+
+/// The order in which addresses are listed: as asked for, else the primary family first.
+fn in_order(request: &Request, mut held: Vec<Holding>) -> Vec<Holding> {
+    if request.addresses.is_empty() {
+        held.sort_by_key(|holding| Family::of(holding.address) != request.families.primary());
+    }
+    held
 }

@@ -54,6 +54,8 @@ struct Entry {
     request: Request,
     held: Vec<Holding>,
     unmet: Option<Refusal>,
+    /// The pool that was asked for when the request was fulfilled last.
+    fulfilled_for: Option<String>,
 }
 
 /// An address that a service holds.
@@ -61,8 +63,8 @@ struct Entry {
 pub struct Holding {
     /// The address.
     pub address: IpAddr,
-    /// The pool it is from. `None` only for an adopted address whose pool nobody recorded.
-    pub pool: Option<Arc<str>>,
+    /// The pool it is from; if that is gone, the name of it that was known last.
+    pub pool: Arc<str>,
     /// Why this address.
     pub grant: Grant,
 }
@@ -152,15 +154,25 @@ impl Allocator {
     pub fn adopt(&mut self, mut claims: Vec<Claim>) -> Vec<Decision> {
         claims.sort_by_cached_key(|claim| claim.request.turn());
         for Claim { request, addresses, recorded_pool } in &claims {
-            let mut held = Vec::new();
+            let mut held: Vec<Holding> = Vec::new();
             for &address in addresses {
-                let pool = self.pool_of(address).or_else(|| recorded_pool.as_deref().map(Arc::from));
-                let wanted = request.families.wants(Family::of(address));
-                if wanted && pool.is_some() && self.shareable(address, request).is_ok() {
+                let family = Family::of(address);
+                let surplus = held.iter().any(|holding| {
+                    let same_family = Family::of(holding.address) == family;
+                    holding.address == address || same_family && !request.addresses.contains(&address)
+                });
+                if surplus || !request.families.wants(family) || self.shareable(address, request).is_err() {
+                    continue;
+                }
+                let recorded = || recorded_pool.as_deref().map(Arc::from);
+                if let Some(pool) = self.pool_of(address).or_else(recorded) {
                     held.push(Holding { address, pool, grant: Grant::Adopted });
                 }
             }
-            let fresh = Entry { request: request.clone(), held: Vec::new(), unmet: None };
+            // It may have asked for another pool while nobody looked, or its pool was split around its address.
+            // The two cannot be told apart, so the address is kept, and the decision says where it is.
+            let fulfilled_for = request.pool.clone();
+            let fresh = Entry { request: request.clone(), held: Vec::new(), unmet: None, fulfilled_for };
             self.services.entry(request.key.clone()).or_insert(fresh);
             self.hold(&request.key, held);
         }
@@ -210,7 +222,7 @@ impl Allocator {
         self.services.get(key).map(|entry| decision(key, entry, false))
     }
 
-    /// The services that hold `address`, in the order in which they got it.
+    /// The services that hold `address`: the one that has used it longest with its present ports first.
     #[must_use]
     pub fn users(&self, address: IpAddr) -> &[ServiceKey] {
         self.users.get(&address).map_or(&[], Vec::as_slice)
@@ -249,7 +261,8 @@ impl Allocator {
             self.waiting.remove(&turn);
         }
         let held = before.as_ref().map_or(&[][..], |(held, _)| held);
-        let Choice { held, unmet } = self.choose(&request, held);
+        let new_pool = self.services.get(&key).is_some_and(|entry| entry.fulfilled_for != request.pool);
+        let Choice { held, unmet, also, fulfilled } = self.choose(&request, held, new_pool);
         let sharing_changed = self.services.get(&key).is_some_and(|entry| {
             entry.request.sharing != request.sharing || entry.request.ports != request.ports
         });
@@ -258,19 +271,22 @@ impl Allocator {
             let kept = self.hold(&key, Vec::new());
             drop(kept);
         }
-        let turn = request.turn();
         match self.services.get_mut(&key) {
             Some(entry) => entry.request = request,
             None => {
-                self.services.insert(key.clone(), Entry { request, held: Vec::new(), unmet: None });
+                self.services.insert(
+                    key.clone(),
+                    Entry { request, held: Vec::new(), unmet: None, fulfilled_for: None },
+                );
             }
         }
         self.hold(&key, held);
         let entry = self.services.get_mut(&key).expect("it was inserted above");
         entry.unmet = unmet;
-        if let Some(refusal) = &entry.unmet {
-            self.waiting.insert(turn, refusal, entry.request.sharing.as_ref());
+        if fulfilled {
+            entry.fulfilled_for.clone_from(&entry.request.pool);
         }
+        self.waiting.insert(&entry.request, entry.unmet.iter().chain(&also));
         let changed = before.is_none_or(|(held, unmet)| held != entry.held || unmet != entry.unmet);
         decision(&key, entry, changed)
     }

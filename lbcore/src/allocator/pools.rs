@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Allocator, Decision, Pool};
 use crate::pool::{PoolProblemKind, Space};
-use crate::{PoolProblem, PoolSpec, ServiceKey};
+use crate::{AddressRange, PoolProblem, PoolSpec, ServiceKey};
 
 /// What a new set of pools did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,29 +25,40 @@ impl Allocator {
     pub fn set_pools(&mut self, mut specs: Vec<PoolSpec>) -> PoolsChanged {
         let in_force: BTreeMap<Arc<str>, PoolSpec> =
             self.pools.iter().map(|(name, pool)| (name.clone(), pool.spec.clone())).collect();
-        let unchanged = |spec: &PoolSpec| in_force.get(spec.name.as_str()) == Some(spec);
-        specs.sort_by_cached_key(|spec| (!unchanged(spec), spec.created, spec.name.clone()));
-
+        let rank = |spec: &PoolSpec| match in_force.get(spec.name.as_str()) {
+            Some(old) if old == spec => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        specs.sort_by_cached_key(|spec| {
+            // The ranges break the tie between two pools of one name and age.
+            let ranges: Vec<IpAddr> = spec.ranges.iter().map(AddressRange::first).collect();
+            (rank(spec), spec.created, spec.name.clone(), ranges)
+        });
+        // What is in force and still written stays until its own edit fits beside all the others.
         let mut accepted = Accepted::default();
-        let mut problems = Vec::new();
-        // The last good form of an edited pool holds its ground against new pools, until its edit is accepted.
-        for spec in specs {
-            let refused = match accepted.fits(&spec) {
-                Ok(()) => None,
-                Err((path, kind)) => Some(PoolProblem { pool: spec.name.clone(), path, kind }),
-            };
-            let Some(problem) = refused else {
-                accepted.insert(spec);
-                continue;
-            };
-            let duplicate = problem.kind == PoolProblemKind::DuplicateName;
-            problems.push(problem);
-            if let Some(last_good) = in_force.get(spec.name.as_str()).filter(|_| !duplicate)
-                && accepted.fits(last_good).is_ok()
-            {
-                accepted.insert(last_good.clone());
+        for spec in &specs {
+            if let Some(old) = in_force.get(spec.name.as_str()) {
+                accepted.insert(old.clone());
             }
         }
+        let mut seen = BTreeSet::new();
+        let (mut open, doubles): (Vec<PoolSpec>, Vec<PoolSpec>) =
+            specs.into_iter().partition(|spec| seen.insert(spec.name.clone()));
+        open.retain(|spec| rank(spec) > 0);
+        while let Some(fitting) = open.iter().position(|spec| accepted.fits(spec).is_ok()) {
+            accepted.insert(open.remove(fitting));
+        }
+        let mut problems = Vec::new();
+        for spec in &open {
+            let (path, kind) = accepted.fits(spec).expect_err("the loop has taken all that fit");
+            problems.push(PoolProblem { pool: spec.name.clone(), path, kind });
+        }
+        problems.extend(doubles.into_iter().map(|spec| PoolProblem {
+            pool: spec.name,
+            path: "metadata.name".to_owned(),
+            kind: PoolProblemKind::DuplicateName,
+        }));
         let decisions = self.replace_pools(accepted);
         PoolsChanged { problems, decisions }
     }
@@ -89,9 +100,26 @@ impl Allocator {
         self.order.sort_by_key(|name| pools[name].spec.allocation.rank());
         self.pools = pools;
         self.waiting.wake_pools();
-        let decided = touched.into_iter().map(|key| self.services[&key].request.clone());
-        let decided: Vec<_> = decided.collect();
-        decided.into_iter().map(|request| self.decide(request)).filter(|decision| decision.changed).collect()
+        let mut touched: Vec<_> = touched.into_iter().map(|key| self.services[&key].request.turn()).collect();
+        touched.sort();
+        let mut decisions = Vec::new();
+        for (_, key) in touched {
+            let entry = &self.services[&key];
+            if entry.unmet.is_some() {
+                let held = self.with_pools(entry.held.clone());
+                let entry = self.services.get_mut(&key).expect("it was there above");
+                if held != entry.held {
+                    entry.held = held;
+                    decisions.push(super::decision(&key, entry, true));
+                }
+            } else {
+                let decision = self.decide(entry.request.clone());
+                if decision.changed {
+                    decisions.push(decision);
+                }
+            }
+        }
+        decisions
     }
 
     fn users_in(&self, spec: &PoolSpec) -> Vec<ServiceKey> {
@@ -123,15 +151,19 @@ struct Accepted {
 impl Accepted {
     /// Whether `spec` goes together with the pools accepted so far; if not, the field at fault and why.
     fn fits(&self, spec: &PoolSpec) -> Result<(), (String, PoolProblemKind)> {
-        if self.pools.contains_key(&spec.name) {
-            return Err(("metadata.name".to_owned(), PoolProblemKind::DuplicateName));
-        }
         for (index, range) in spec.ranges.iter().enumerate() {
-            // Accepted ranges do not overlap, so the last that starts at or before our end is the one to ask.
-            let below = self.ranges.range(..=range.last()).next_back();
-            let Some((_, (last, other))) = below.filter(|(_, (last, _))| *last >= range.first()) else {
-                continue;
-            };
+            if let Some(earlier) = spec.ranges[..index].iter().find(|e| e.overlaps(range)) {
+                let kind = PoolProblemKind::OverlapsItself { range: *range, earlier: *earlier };
+                return Err((format!("spec.addresses[{index}]"), kind));
+            }
+            // Accepted ranges do not overlap: going down, the first that ends below ours is the last to look at.
+            let mut others = self
+                .ranges
+                .range(..=range.last())
+                .rev()
+                .take_while(|(_, (last, _))| *last >= range.first())
+                .filter(|(_, (_, other))| *other != spec.name);
+            let Some((_, (last, other))) = others.next() else { continue };
             let theirs = self.pools[other].ranges.iter().find(|theirs| theirs.last() == *last);
             let theirs = *theirs.expect("the index names ranges of accepted pools");
             let kind = PoolProblemKind::OverlapsPool { range: *range, theirs, other: other.clone() };
@@ -141,6 +173,11 @@ impl Accepted {
     }
 
     fn insert(&mut self, spec: PoolSpec) {
+        if let Some(old) = self.pools.get(&spec.name) {
+            for range in &old.ranges {
+                self.ranges.remove(&range.first());
+            }
+        }
         for range in &spec.ranges {
             self.ranges.insert(range.first(), (range.last(), spec.name.clone()));
         }

@@ -23,11 +23,15 @@ impl Allocator {
     /// The lowest address of a pool that the service of `request` may share under its key.
     pub(super) fn lowest_shared(&self, pool: &str, family: Family, request: &Request) -> Option<IpAddr> {
         let addresses = self.shared.get(request.sharing.as_ref()?)?;
-        addresses.iter().copied().find(|address| {
-            Family::of(*address) == family
-                && self.pool_of(*address).as_deref() == Some(pool)
-                && self.shareable(*address, request).is_ok()
-        })
+        addresses
+            .iter()
+            .copied()
+            .filter(|address| {
+                Family::of(*address) == family
+                    && self.pool_of(*address).as_deref() == Some(pool)
+                    && self.shareable(*address, request).is_ok()
+            })
+            .min_by_key(|address| self.pools[pool].space.position(*address))
     }
 }
 

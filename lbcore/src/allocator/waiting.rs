@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Allocator;
 use crate::request::Turn;
-use crate::{Family, Refusal, ServiceKey, Sharing, Verdict};
+use crate::{Families, Family, PoolVerdict, Refusal, Request, ServiceKey, Sharing, Verdict};
 
 /// Something that can change so that a waiting service may be helped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,32 +34,15 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Adds a service, refused for `refusal`.
-    pub(super) fn insert(&mut self, turn: Turn, refusal: &Refusal, sharing: Option<&Sharing>) {
-        let mut wishes = vec![Wish::Pools];
-        match refusal {
-            Refusal::NoneFree { family, tried } => {
-                for passed in tried {
-                    match passed.verdict {
-                        Verdict::Full { .. } => wishes.push(Wish::Pool(passed.pool.clone(), *family)),
-                        Verdict::NotAdmitted => wishes.push(Wish::Namespace(turn.1.namespace().into())),
-                        Verdict::OnRequestOnly | Verdict::NoSuchFamily | Verdict::NotTheFirstPool => {}
-                    }
-                }
-                wishes.extend(sharing.cloned().map(Wish::Sharing));
-            }
-            Refusal::NotAdmitted { .. } => wishes.push(Wish::Namespace(turn.1.namespace().into())),
-            Refusal::Taken { address, .. } => {
-                wishes.push(Wish::Address(*address));
-                wishes.extend(sharing.cloned().map(Wish::Sharing));
-            }
-            Refusal::NoPools
-            | Refusal::UnknownPool { .. }
-            | Refusal::OutsidePools { .. }
-            | Refusal::OtherPool { .. }
-            | Refusal::FamilyNotWanted { .. }
-            | Refusal::PoolGone { .. } => {}
+    /// Adds the service of `request`, refused for these reasons; without any it does not wait.
+    pub(super) fn insert<'a>(&mut self, request: &Request, refusals: impl Iterator<Item = &'a Refusal>) {
+        let mut wishes: Vec<Wish> = refusals.flat_map(|refusal| helped_by(request, refusal)).collect();
+        if wishes.is_empty() {
+            return;
         }
+        wishes.sort();
+        wishes.dedup();
+        let turn = request.turn();
         for wish in &wishes {
             self.by_wish.entry(wish.clone()).or_default().insert(turn.clone());
         }
@@ -109,6 +92,41 @@ impl Waiting {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_wish.get(wish)?.range((from, Bound::Unbounded)).next()
     }
+}
+
+/// What could help against `refusal`.
+fn helped_by(request: &Request, refusal: &Refusal) -> Vec<Wish> {
+    let mut wishes = vec![Wish::Pools];
+    let namespace = || Wish::Namespace(request.key.namespace().into());
+    let sharing = || request.sharing.clone().map(Wish::Sharing);
+    match refusal {
+        Refusal::NoneFree { family, tried } => {
+            for PoolVerdict { pool, verdict } in tried {
+                match verdict {
+                    Verdict::Full { .. } => wishes.push(Wish::Pool(pool.clone(), *family)),
+                    Verdict::NotAdmitted => wishes.push(namespace()),
+                    Verdict::OnRequestOnly | Verdict::NoSuchFamily | Verdict::NotTheFirstPool => {}
+                }
+                // The refusal names one family; a service that prefers both is helped by either.
+                if matches!(request.families, Families::Prefer { .. }) {
+                    wishes.push(Wish::Pool(pool.clone(), family.other()));
+                }
+            }
+            wishes.extend(sharing());
+        }
+        Refusal::NotAdmitted { .. } => wishes.push(namespace()),
+        Refusal::Taken { address, .. } => {
+            wishes.push(Wish::Address(*address));
+            wishes.extend(sharing());
+        }
+        Refusal::NoPools
+        | Refusal::UnknownPool { .. }
+        | Refusal::OutsidePools { .. }
+        | Refusal::OtherPool { .. }
+        | Refusal::FamilyNotWanted { .. }
+        | Refusal::PoolGone { .. } => {}
+    }
+    wishes
 }
 
 impl Allocator {

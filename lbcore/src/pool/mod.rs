@@ -144,6 +144,6 @@ impl Counters {
     /// Addresses still free.
     #[must_use]
     pub fn available(self) -> u128 {
-        self.total - self.assigned
+        self.total.saturating_sub(self.assigned)
     }
 }

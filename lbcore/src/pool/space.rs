@@ -54,6 +54,10 @@ impl Space {
         half.free.lowest().map(|position| half.layout.address(position))
     }
 
+    pub(crate) fn position(&self, address: IpAddr) -> Option<u128> {
+        self.half(Family::of(address)).layout.position(address)
+    }
+
     /// Whether `address` may be given out by this pool, held or not.
     pub(crate) fn covers(&self, address: IpAddr) -> bool {
         self.half(Family::of(address)).layout.position(address).is_some()

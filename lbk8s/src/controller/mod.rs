@@ -1,0 +1,188 @@
+//! The controller: gives addresses to Services and writes them into their status.
+//!
+//! [`Controller`] is the pure part. It is told of changes, asks [`lbcore::Allocator`], and says which status
+//! is to be written; what the Service shows already is never written again. [`run`] is the edge.
+
+mod edge;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use edge::{Settings, run};
+use lbcore::allocator::Claim;
+use lbcore::{Allocator, Decision, Family, Labels, ServiceKey};
+pub use status::{CONDITION, Write};
+
+use crate::Problem;
+use crate::objects::config::{Config, ConfigChange};
+use crate::objects::service::{ServiceView, Wish};
+
+/// Something that the watches tell.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A configuration object changed.
+    Config(Box<ConfigChange>),
+    /// A namespace has these labels, or with `None` is gone.
+    Namespace(String, Option<Labels>),
+    /// A Service is there in this form.
+    Service(Box<ServiceView>),
+    /// A Service is gone.
+    ServiceGone(ServiceKey),
+    /// Everything that is there has been told of. Nothing is decided before.
+    Synced,
+}
+
+/// Something that people should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// These pools are in force now.
+    Pools {
+        /// Where they were read: `IPAddressPool` or `ConfigMap`.
+        source: &'static str,
+        /// Each pool's name, ranges and number of addresses.
+        pools: Vec<(String, Vec<String>, u128)>,
+    },
+    /// Something is wrong with an object.
+    Problem(Problem),
+}
+
+/// The state of the controller. It knows no client and no clock.
+#[derive(Debug, Default)]
+pub struct Controller {
+    config: Config,
+    allocator: Allocator,
+    services: BTreeMap<ServiceKey, ServiceView>,
+    synced: bool,
+    /// Services whose status may have to be written, in the order of the decisions.
+    queue: VecDeque<ServiceKey>,
+    queued: BTreeSet<ServiceKey>,
+    problems: BTreeSet<Problem>,
+    notices: Vec<Notice>,
+}
+
+impl Controller {
+    /// Takes in a change. What follows from it is fetched by [`Controller::next_write`] and
+    /// [`Controller::notices`].
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Config(change) => {
+                self.config.apply(*change);
+                if self.synced {
+                    self.put_pools_in_force();
+                }
+            }
+            Change::Namespace(name, labels) => self.allocator.set_namespace(&name, labels),
+            Change::Service(view) => self.on_service(*view),
+            Change::ServiceGone(key) => {
+                self.services.remove(&key);
+                self.allocator.release(&key);
+            }
+            Change::Synced if self.synced => {}
+            Change::Synced => {
+                self.synced = true;
+                self.put_pools_in_force();
+                self.adopt();
+            }
+        }
+        if self.synced {
+            let woken = self.allocator.woken();
+            self.enqueue(&woken);
+        }
+    }
+
+    /// What people should know since the last call.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The next status to write, the oldest decision first. The caller tells of the outcome by
+    /// [`Change::Service`] with what is stored then, and asks again for a Service by [`Controller::retry`].
+    pub fn next_write(&mut self) -> Option<Write> {
+        while let Some(key) = self.queue.pop_front() {
+            self.queued.remove(&key);
+            if let Some(view) = self.services.get(&key)
+                && let Some(write) = status::write(view, self.allocator.decision(&key).as_ref())
+            {
+                return Some(write);
+            }
+        }
+        None
+    }
+
+    /// Looks at a Service's status again: a write of it failed.
+    pub fn retry(&mut self, key: &ServiceKey) {
+        if self.services.contains_key(key) && self.queued.insert(key.clone()) {
+            self.queue.push_back(key.clone());
+        }
+    }
+
+    /// The allocation as it stands.
+    #[must_use]
+    pub fn allocator(&self) -> &Allocator {
+        &self.allocator
+    }
+
+    fn on_service(&mut self, view: ServiceView) {
+        let key = view.key.clone();
+        let wish = view.wish.clone();
+        self.services.insert(key.clone(), view);
+        if !self.synced {
+            return;
+        }
+        match wish {
+            Wish::Addresses(request) => drop(self.allocator.request(*request)),
+            // What it holds is kept until its wish can be read again.
+            Wish::Unclear(_) => {}
+            Wish::Nothing | Wish::NotOurs => drop(self.allocator.release(&key)),
+        }
+        self.retry(&key);
+    }
+
+    /// Takes over what Services hold, before anything is given.
+    fn adopt(&mut self) {
+        let claim = |view: &ServiceView| match &view.wish {
+            Wish::Addresses(request) => Some(Claim {
+                request: (**request).clone(),
+                addresses: view.addresses(),
+                recorded_pool: view.recorded_pool.clone(),
+            }),
+            _ => None,
+        };
+        let claims = self.services.values().filter_map(claim).collect();
+        let decisions = self.allocator.adopt(claims);
+        self.enqueue(&decisions);
+        let rest: Vec<ServiceKey> = self.services.keys().cloned().collect();
+        for key in rest {
+            self.retry(&key);
+        }
+    }
+
+    fn put_pools_in_force(&mut self) {
+        let summary = |allocator: &Allocator| -> Vec<(String, Vec<String>, u128)> {
+            let pools = allocator.pools().map(|pool| {
+                let ranges = pool.ranges.iter().map(ToString::to_string).collect();
+                let total =
+                    |family| allocator.counters(&pool.name, family).map_or(0, |counters| counters.total);
+                (pool.name.clone(), ranges, total(Family::V4).saturating_add(total(Family::V6)))
+            });
+            pools.collect()
+        };
+        let before = summary(&self.allocator);
+        let changed = self.allocator.set_pools(self.config.pools());
+        self.enqueue(&changed.decisions);
+        let after = summary(&self.allocator);
+        if before != after {
+            self.notices.push(Notice::Pools { source: self.config.source(), pools: after });
+        }
+        let between = changed.problems.iter().map(|problem| self.config.blame(problem));
+        let problems: BTreeSet<Problem> = self.config.problems().into_iter().chain(between).collect();
+        self.notices.extend(problems.difference(&self.problems).cloned().map(Notice::Problem));
+        self.problems = problems;
+    }
+
+    fn enqueue(&mut self, decisions: &[Decision]) {
+        for decision in decisions {
+            self.retry(&decision.key);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! MetalLB's objects for layer 2 (group `metallb.io`), with the fields of its own schema.
+
+#![allow(unreachable_pub, reason = "the derive writes a module of its own around its items")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `spec` of an `IPAddressPool`: addresses that may be given to services.
+#[expect(clippy::duplicated_attributes, reason = "the columns differ in name and path")]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "metallb.io",
+    version = "v1beta1",
+    kind = "IPAddressPool",
+    namespaced,
+    status = "IPAddressPoolStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "Addresses that may be given to services of type LoadBalancer.",
+    printcolumn(name = "Auto Assign", type_ = "boolean", json_path = ".spec.autoAssign"),
+    printcolumn(name = "Avoid Buggy IPs", type_ = "boolean", json_path = ".spec.avoidBuggyIPs"),
+    printcolumn(name = "Addresses", type_ = "string", json_path = ".spec.addresses")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IPAddressPoolSpec {
+    /// CIDRs and ranges `first-last`, of both families, in the order in which they are given out.
+    pub addresses: Vec<String>,
+    /// Whether services that name no pool may get these addresses. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_assign: Option<bool>,
+    /// Whether IPv4 addresses ending in .0 and .255 are left out. Default: false.
+    #[serde(default, rename = "avoidBuggyIPs", skip_serializing_if = "Option::is_none")]
+    pub avoid_buggy_ips: Option<bool>,
+    /// Who may get these addresses; absent means everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_allocation: Option<ServiceAllocation>,
+}
+
+/// Who may get addresses of a pool.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAllocation {
+    /// Pools with a lower number are used first; 0 comes last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// Namespaces by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// Namespaces by label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selectors: Option<Vec<LabelSelector>>,
+    /// Services by label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_selectors: Option<Vec<LabelSelector>>,
+}
+
+/// `status` of an `IPAddressPool`: how full it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IPAddressPoolStatus {
+    /// IPv4 addresses held by services.
+    #[serde(default, rename = "assignedIPv4")]
+    pub assigned_ipv4: i64,
+    /// IPv6 addresses held by services.
+    #[serde(default, rename = "assignedIPv6")]
+    pub assigned_ipv6: i64,
+    /// IPv4 addresses still free.
+    #[serde(default, rename = "availableIPv4")]
+    pub available_ipv4: i64,
+    /// IPv6 addresses still free.
+    #[serde(default, rename = "availableIPv6")]
+    pub available_ipv6: i64,
+}
+
+/// `spec` of an `L2Advertisement`: which pools are announced, and from where.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "metallb.io",
+    version = "v1beta1",
+    kind = "L2Advertisement",
+    namespaced,
+    status = "L2AdvertisementStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "Which address pools are announced by ARP and NDP, and from which nodes and interfaces."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct L2AdvertisementSpec {
+    /// Pools by name. With neither names nor selectors: every pool.
+    #[serde(default, rename = "ipAddressPools", skip_serializing_if = "Option::is_none")]
+    pub ip_address_pools: Option<Vec<String>>,
+    /// Pools by label.
+    #[serde(default, rename = "ipAddressPoolSelectors", skip_serializing_if = "Option::is_none")]
+    pub ip_address_pool_selectors: Option<Vec<LabelSelector>>,
+    /// Nodes that may announce; absent means every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selectors: Option<Vec<LabelSelector>>,
+    /// Interfaces that answer, by name; absent means every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<String>>,
+    /// Services that are announced, by label; absent means every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_selectors: Option<Vec<LabelSelector>>,
+    /// Nodes that are better than others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_node_selectors: Option<Vec<PreferredNode>>,
+}
+
+/// A node that is better than others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PreferredNode {
+    /// How much better, from 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: i32,
+    /// Which nodes; an empty selector means every node.
+    pub preference: LabelSelector,
+}
+
+/// `status` of an `L2Advertisement`: nothing yet, as in MetalLB.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct L2AdvertisementStatus {}

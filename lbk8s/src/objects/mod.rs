@@ -1,0 +1,87 @@
+//! Kubernetes objects, read once into values of our own.
+//!
+//! Reading never fails as a whole: what is wrong with an object is a [`Problem`] of that object, with the
+//! field's path, and every other object is read all the same.
+
+pub mod advertisement;
+pub mod annotations;
+pub mod config;
+pub mod config_map;
+pub mod endpoints;
+pub mod metallb;
+pub mod node;
+pub mod pool;
+mod selector;
+pub mod service;
+
+use std::fmt;
+
+use kube::ResourceExt;
+
+/// Which object something is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectRef {
+    /// As in `v1` or `metallb.io/v1beta1`.
+    pub api_version: String,
+    /// As in `Service`.
+    pub kind: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The identity (`metadata.uid`); empty where it is not known.
+    pub uid: String,
+}
+
+impl ObjectRef {
+    /// The reference of an object.
+    pub fn of<K: kube::Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        }
+    }
+
+    /// Whether both name the same object, whatever its identity.
+    #[must_use]
+    pub fn same_name(&self, other: &Self) -> bool {
+        (&self.kind, &self.namespace, &self.name) == (&other.kind, &other.namespace, &other.name)
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// Something that is wrong with an object. The object, or the part of it that the message names, is not in
+/// force as written; what was in force before stays.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{object}: {path}: {message}")]
+pub struct Problem {
+    /// The object at fault.
+    pub object: ObjectRef,
+    /// The field at fault, as in `spec.addresses[1]`.
+    pub path: String,
+    /// What was found, what was expected, and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(object: &ObjectRef, path: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { object: object.clone(), path: path.into(), message: message.to_string() }
+    }
+}
+
+/// When an object was created, in microseconds since the Unix epoch; 0 if it does not say.
+pub(crate) fn created<K: ResourceExt>(object: &K) -> i64 {
+    object.creation_timestamp().map_or(0, |time| time.0.as_microsecond())
+}

@@ -1,0 +1,276 @@
+//! A Service as allocation and announcing see it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use lbcore::{Families, Family, Labels, Port, Protocol, Request, ServiceKey, Sharing};
+
+use super::{ObjectRef, Problem, annotations, created};
+
+/// The parts of a Service that we look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceView {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// The whole reference, for events.
+    pub object: ObjectRef,
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// What it asks for.
+    pub wish: Wish,
+    /// What it shows (`status.loadBalancer.ingress`), others' fields included.
+    pub ingress: Vec<LoadBalancerIngress>,
+    /// Its conditions, others' included.
+    pub conditions: Vec<Condition>,
+    /// The pool recorded beside the addresses.
+    pub recorded_pool: Option<String>,
+    /// Its labels.
+    pub labels: Labels,
+    /// `externalTrafficPolicy: Local`.
+    pub local: bool,
+}
+
+/// What a Service asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wish {
+    /// Addresses.
+    Addresses(Box<Request>),
+    /// It is ours, but what it asks for cannot be read. What it holds stays.
+    Unclear(Vec<Problem>),
+    /// It is of another type, or has no cluster address yet: nothing, and what it held is free.
+    Nothing,
+    /// It is another implementation's (`spec.loadBalancerClass`): not to be touched.
+    NotOurs,
+}
+
+/// The class of Services that are ours: without one, those that name no class.
+pub type Class = Option<String>;
+
+impl ServiceView {
+    /// Reads a Service.
+    #[must_use]
+    pub fn read(service: &Service, class: &Class) -> Self {
+        let status = service.status.clone().unwrap_or_default();
+        let spec = service.spec.clone().unwrap_or_default();
+        Self {
+            key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
+            object: ObjectRef::of(service),
+            version: service.resource_version().unwrap_or_default(),
+            wish: read_wish(service, &spec, class),
+            ingress: status.load_balancer.and_then(|status| status.ingress).unwrap_or_default(),
+            conditions: status.conditions.unwrap_or_default(),
+            recorded_pool: service.annotations().get(annotations::ALLOCATED_FROM).cloned(),
+            labels: service.labels().clone(),
+            local: spec.external_traffic_policy.as_deref() == Some("Local"),
+        }
+    }
+
+    /// The addresses that it shows; what is no address is passed over.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.ingress.iter().filter_map(|entry| entry.ip.as_ref()?.parse().ok()).collect()
+    }
+}
+
+fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class) -> Wish {
+    if spec.type_.as_deref() != Some("LoadBalancer") {
+        return Wish::Nothing;
+    }
+    if spec.load_balancer_class != *class {
+        return Wish::NotOurs;
+    }
+    let object = ObjectRef::of(service);
+    let mut problems = Vec::new();
+    let families = match read_families(spec, &object) {
+        Ok(Some(families)) => Some(families),
+        Ok(None) => return Wish::Nothing,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    let addresses = read_addresses(service, spec, &object, &mut problems);
+    let (Some(families), true) = (families, problems.is_empty()) else {
+        return Wish::Unclear(problems);
+    };
+    let key = ServiceKey::new(object.namespace.as_str(), object.name.as_str());
+    let annotation = |name| annotations::find(service.annotations(), name).map(|(_, value)| value.to_owned());
+    let sharing = annotation(annotations::ALLOW_SHARED_IP).map(|key| Sharing { key, backend: backend(spec) });
+    Wish::Addresses(Box::new(Request {
+        created: created(service),
+        addresses,
+        pool: annotation(annotations::ADDRESS_POOL),
+        sharing,
+        ports: read_ports(spec),
+        labels: service.labels().clone(),
+        ..Request::new(key, families)
+    }))
+}
+
+/// The families of the cluster addresses: only they can be reached. `None` while there is none.
+fn read_families(spec: &ServiceSpec, object: &ObjectRef) -> Result<Option<Families>, Problem> {
+    let listed = spec.cluster_ips.clone().unwrap_or_default();
+    let texts = if listed.is_empty() { spec.cluster_ip.clone().into_iter().collect() } else { listed };
+    let mut families: Vec<Family> = Vec::new();
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        let address: IpAddr = text.parse().map_err(|_| {
+            let message = format!("{text:?} is no address; a LoadBalancer Service needs a cluster address");
+            Problem::new(object, "spec.clusterIPs", message)
+        })?;
+        families.push(Family::of(address));
+    }
+    let required = spec.ip_family_policy.as_deref() == Some("RequireDualStack");
+    match families[..] {
+        [] => Ok(None),
+        [primary, second, ..] if primary != second && required => Ok(Some(Families::Require { primary })),
+        [primary, second, ..] if primary != second => Ok(Some(Families::Prefer { primary })),
+        [_, ..] if required => {
+            let message =
+                "is RequireDualStack, but the Service has one cluster address; is the cluster dual-stack?";
+            Err(Problem::new(object, "spec.ipFamilyPolicy", message))
+        }
+        // With PreferDualStack on a single-stack cluster a second family could not be reached.
+        [only, ..] => Ok(Some(Families::Single(only))),
+    }
+}
+
+/// The addresses asked for, from the annotation or from `spec.loadBalancerIP`.
+fn read_addresses(
+    service: &Service,
+    spec: &ServiceSpec,
+    object: &ObjectRef,
+    problems: &mut Vec<Problem>,
+) -> Vec<IpAddr> {
+    let annotation = annotations::find(service.annotations(), annotations::LOAD_BALANCER_IPS);
+    let field = spec.load_balancer_ip.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let (path, text) = match (annotation, field) {
+        (None, None) => return Vec::new(),
+        (Some((key, text)), None) => (format!("metadata.annotations[{key}]"), text),
+        (None, Some(text)) => ("spec.loadBalancerIP".to_owned(), text),
+        (Some((key, _)), Some(_)) => {
+            let message = format!("is set together with the annotation {key}; remove one of them");
+            problems.push(Problem::new(object, "spec.loadBalancerIP", message));
+            return Vec::new();
+        }
+    };
+    let mut addresses = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        if let Ok(address) = part.parse::<IpAddr>() {
+            addresses.push(address.to_canonical());
+        } else {
+            let message = format!("{part:?} is no IP address");
+            problems.push(Problem::new(object, path.as_str(), message));
+        }
+    }
+    addresses
+}
+
+fn read_ports(spec: &ServiceSpec) -> BTreeSet<Port> {
+    let ports = spec.ports.iter().flatten();
+    ports
+        .filter_map(|port| {
+            let protocol = match port.protocol.as_deref() {
+                Some("UDP") => Protocol::Udp,
+                Some("SCTP") => Protocol::Sctp,
+                _ => Protocol::Tcp,
+            };
+            Some(Port { protocol, number: u16::try_from(port.port).ok()? })
+        })
+        .collect()
+}
+
+/// Services with `externalTrafficPolicy: Local` share an address only if they have the same pods.
+fn backend(spec: &ServiceSpec) -> String {
+    if spec.external_traffic_policy.as_deref() != Some("Local") {
+        return String::new();
+    }
+    let selector = spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    format!("local:{}", selector.collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn wish(annotations: &Value, spec: &Value) -> Wish {
+        let mut all = json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.7"], "ports": [{"port": 80}]});
+        for (key, value) in spec.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let service =
+            json!({"metadata": {"name": "a", "namespace": "n", "annotations": annotations}, "spec": all});
+        ServiceView::read(&serde_json::from_value(service).unwrap(), &None).wish
+    }
+
+    fn request(annotations: &Value, spec: &Value) -> Request {
+        match wish(annotations, spec) {
+            Wish::Addresses(request) => *request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn families_are_those_of_the_cluster_addresses() {
+        let families = |spec| request(&json!({}), &spec).families;
+        let both = json!(["10.96.0.7", "fd96::7"]);
+        assert_eq!(families(json!({})), Families::Single(Family::V4));
+        assert_eq!(families(json!({"ipFamilyPolicy": "PreferDualStack"})), Families::Single(Family::V4));
+        assert_eq!(
+            families(json!({"clusterIPs": both, "ipFamilyPolicy": "PreferDualStack"})),
+            Families::Prefer { primary: Family::V4 }
+        );
+        assert_eq!(
+            families(json!({"clusterIPs": ["fd96::7", "10.96.0.7"], "ipFamilyPolicy": "RequireDualStack"})),
+            Families::Require { primary: Family::V6 }
+        );
+    }
+
+    #[test]
+    fn annotations_count_under_both_prefixes_and_an_empty_one_hides_nothing() {
+        let pool = |annotations| request(&annotations, &json!({})).pool;
+        assert_eq!(pool(json!({"metallb.io/address-pool": "a"})).as_deref(), Some("a"));
+        assert_eq!(pool(json!({"metallb.universe.tf/address-pool": "b"})).as_deref(), Some("b"));
+        assert_eq!(
+            pool(json!({"metallb.io/address-pool": "", "metallb.universe.tf/address-pool": "b"})).as_deref(),
+            Some("b")
+        );
+        let addresses =
+            request(&json!({"metallb.io/loadBalancerIPs": "10.0.0.9, 10.0.0.8"}), &json!({})).addresses;
+        assert_eq!(addresses, ["10.0.0.9".parse::<IpAddr>().unwrap(), "10.0.0.8".parse().unwrap()]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_its_field() {
+        let problems = |annotations: Value, spec: Value| match wish(&annotations, &spec) {
+            Wish::Unclear(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            problems(json!({"metallb.io/loadBalancerIPs": "10.0.0.9,frog"}), json!({})),
+            [r#"Service n/a: metadata.annotations[metallb.io/loadBalancerIPs]: "frog" is no IP address"#]
+        );
+        assert_eq!(
+            problems(
+                json!({"metallb.io/loadBalancerIPs": "10.0.0.9"}),
+                json!({"loadBalancerIP": "10.0.0.9"})
+            ),
+            [
+                "Service n/a: spec.loadBalancerIP: is set together with the annotation metallb.io/loadBalancerIPs; remove one of them"
+            ]
+        );
+        assert_eq!(problems(json!({}), json!({"clusterIPs": ["None"]})).len(), 1);
+        assert_eq!(problems(json!({}), json!({"ipFamilyPolicy": "RequireDualStack"})).len(), 1);
+    }
+
+    #[test]
+    fn other_types_and_classes_are_left_alone() {
+        assert_eq!(wish(&json!({}), &json!({"type": "ClusterIP"})), Wish::Nothing);
+        assert_eq!(wish(&json!({}), &json!({"clusterIPs": []})), Wish::Nothing);
+        assert_eq!(wish(&json!({}), &json!({"loadBalancerClass": "example.com/other"})), Wish::NotOurs);
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether an object is one of its kind: fields that nobody reads, and values of the wrong type.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_ignored::Path;
+use serde_json::Value;
+
+/// Something in an object that its kind does not have or does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where it is.
+    pub path: FieldPath,
+    /// What is wrong.
+    pub what: What,
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The kind has no such field; it would be passed over in silence.
+    Unknown,
+    /// The value does not fit the field: the decoder's own words.
+    Mismatch(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::Unknown => write!(f, "unknown field {:?}", self.path.to_string()),
+            What::Mismatch(why) => write!(f, "{}: {why}", self.path),
+        }
+    }
+}
+
+/// The way to a field from the top of an object, as in `spec.ports[1].port`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldPath(Vec<Step>);
+
+/// One step of a [`FieldPath`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A field of an object.
+    Key(String),
+    /// An entry of a list.
+    Index(usize),
+}
+
+impl FieldPath {
+    /// The steps, from the top.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// Reads what `Display` writes. Keys with dots in them cannot be told apart from steps.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut steps = Vec::new();
+        for part in text.split('.').filter(|part| !part.is_empty()) {
+            let (key, indexes) = part.split_once('[').map_or((part, ""), |(key, rest)| (key, rest));
+            if !key.is_empty() {
+                steps.push(Step::Key(key.to_owned()));
+            }
+            let indexes = indexes.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok());
+            steps.extend(indexes.map(Step::Index));
+        }
+        Self(steps)
+    }
+
+    fn of_ignored(path: &Path<'_>) -> Self {
+        let mut steps = match path {
+            Path::Root => return Self::default(),
+            Path::Seq { parent, .. } | Path::Map { parent, .. } => Self::of_ignored(parent).0,
+            Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+                return Self::of_ignored(parent);
+            }
+        };
+        match path {
+            Path::Seq { index, .. } => steps.push(Step::Index(*index)),
+            Path::Map { key, .. } => steps.push(Step::Key(key.clone())),
+            _ => {}
+        }
+        Self(steps)
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if position == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All that is wrong with `object` as a `T`. A value of the wrong type hides unknown fields behind it.
+#[must_use]
+pub fn check<T: DeserializeOwned>(object: &Value) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let mut unknown = |path: Path<'_>| {
+        let path = FieldPath::of_ignored(&path);
+        // Types made by a derive look for neither; they say what the object is and are checked by that.
+        let of_any_object = ["apiVersion", "kind"].map(|key| FieldPath(vec![Step::Key(key.to_owned())]));
+        if !of_any_object.contains(&path) {
+            faults.push(Fault { path, what: What::Unknown });
+        }
+    };
+    let tracked = serde_path_to_error::Deserializer::new(object, &mut track);
+    let result = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut unknown));
+    if let Err(error) = result {
+        let path = FieldPath::parse(&track.path().to_string());
+        faults.push(Fault { path, what: What::Mismatch(error.to_string()) });
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unknown_fields_and_wrong_types_are_found_where_they_are() {
+        let faults =
+            |object: Value| check::<Service>(&object).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let object = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "lables": {}},
+            "spec": {"prots": [], "ports": [{"port": 80}, {"port": 81, "potocol": "TCP"}]}
+        });
+        assert_eq!(
+            faults(object),
+            [
+                r#"unknown field "metadata.lables""#,
+                r#"unknown field "spec.ports[1].potocol""#,
+                r#"unknown field "spec.prots""#
+            ]
+        );
+        let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": {}, "spec": {"ports": [{"port": "80"}]}});
+        assert_eq!(faults(object), [r#"spec.ports[0].port: invalid type: string "80", expected i32"#]);
+    }
+
+    #[test]
+    fn paths_survive_being_written_and_read() {
+        for text in ["spec.ports[1].port", "metadata", "spec.addresses[0]", "a[0][12].b"] {
+            assert_eq!(FieldPath::parse(text).to_string(), text);
+        }
+    }
+}

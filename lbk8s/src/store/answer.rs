@@ -1,0 +1,118 @@
+//! Answers and errors as the API writes them.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+use super::Kind;
+
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A refusal, as the API's `Status` object says it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The HTTP status code.
+    pub code: u16,
+    /// The word for machines, as in `NotFound`.
+    pub reason: &'static str,
+    /// The sentence for people.
+    pub message: String,
+}
+
+impl ApiError {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into() }
+    }
+
+    /// 400: the request makes no sense.
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 404: there is no such object.
+    pub(super) fn not_found(kind: &Kind, name: &str) -> Self {
+        Self::new(404, "NotFound", format!("{} {name:?} not found", kind.qualified()))
+    }
+
+    /// 404: there is no such path.
+    pub(super) fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 405: the path does not take the method.
+    pub(super) fn method(method: &http::Method) -> Self {
+        Self::new(405, "MethodNotAllowed", format!("{method} is not allowed here"))
+    }
+
+    /// 409: there is one already.
+    pub(super) fn already_exists(kind: &Kind, name: &str) -> Self {
+        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", kind.qualified()))
+    }
+
+    /// 409: it is not what the writer thinks it is.
+    pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.qualified());
+        Self::new(409, "Conflict", message)
+    }
+
+    /// 410: the history asked for is gone.
+    pub(super) fn expired(asked: u64, oldest: u64) -> Self {
+        Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
+    /// 415: a patch that is not served.
+    pub(super) fn unsupported_patch(content_type: &str) -> Self {
+        let message = format!("{content_type:?} is not served; application/merge-patch+json (RFC 7396) is");
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// 422: the object is not valid.
+    pub(super) fn invalid(kind: &Kind, name: &str, why: &str) -> Self {
+        Self::new(422, "Invalid", format!("{} {name:?} is invalid: {why}", kind.kind))
+    }
+
+    /// What an injected fault says.
+    pub(super) fn injected(code: u16) -> Self {
+        let reason = match code {
+            409 => "Conflict",
+            410 => "Expired",
+            429 => "TooManyRequests",
+            503 => "ServiceUnavailable",
+            504 => "Timeout",
+            _ => "InternalError",
+        };
+        Self::new(code, reason, "a fault that the test asked for")
+    }
+
+    /// The `Status` object.
+    pub(super) fn status(&self) -> Value {
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        })
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        respond(code, Bytes::from(self.status().to_string()))
+    }
+}
+
+/// A complete JSON answer.
+pub(super) fn respond(code: StatusCode, json: Bytes) -> Response<Body> {
+    with_body(code, Full::new(json).boxed_unsync())
+}
+
+/// An answer whose body may still be growing.
+pub(super) fn with_body(code: StatusCode, body: Body) -> Response<Body> {
+    Response::builder()
+        .status(code)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .expect("the parts are valid")
+}

@@ -1,0 +1,164 @@
+//! The stream of changes.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::Body;
+use super::log::{Change, Stored};
+use super::route::{Query, Route};
+use super::selector::Filter;
+use super::{ApiError, Store};
+
+/// How long a watch lives if the client says nothing.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
+
+struct Watch {
+    store: Store,
+    changed: watch::Receiver<u64>,
+    resource: Arc<str>,
+    namespace: Option<String>,
+    filter: Filter,
+    /// All changes up to this version have been looked at.
+    seen: u64,
+    ready: VecDeque<Bytes>,
+    bookmark: Option<Value>,
+    next_bookmark: Instant,
+    end: Instant,
+    over: bool,
+}
+
+impl Store {
+    /// Follows a resource from the version asked for; without one, from what is there now.
+    pub(super) fn watch(&self, route: &Route<'_>, query: &Query) -> Body {
+        let state = self.state();
+        let log = &state.log;
+        let resource = route.kind.resource();
+        let mut ready = VecDeque::new();
+        let from_now = query.initial_events || query.resource_version.unwrap_or(0) == 0;
+        let seen = if from_now { log.version() } else { query.resource_version.unwrap_or(0) };
+        if from_now {
+            for (_, stored) in log.scan(&resource, route.namespace.as_deref(), None) {
+                if query.filter.is_empty() || query.filter.matches(&stored.value()) {
+                    ready.push_back(line("ADDED", &stored.bytes));
+                }
+            }
+        }
+        let bookmark =
+            json!({"kind": route.kind.kind, "apiVersion": route.kind.api_version(), "metadata": {}});
+        if query.initial_events && query.bookmarks {
+            let mut end = bookmark.clone();
+            end["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            ready.push_back(bookmark_line(end, seen));
+        }
+        let now = Instant::now();
+        let watch = Watch {
+            store: self.clone(),
+            changed: log.subscribe(),
+            resource,
+            namespace: route.namespace.clone(),
+            filter: query.filter.clone(),
+            seen,
+            ready,
+            bookmark: query.bookmarks.then_some(bookmark),
+            next_bookmark: now + self.0.bookmark_every,
+            end: now + query.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            over: false,
+        };
+        let frames = stream::unfold(watch, |mut watch| async move {
+            let bytes = watch.next().await?;
+            Some((Ok::<_, Infallible>(Frame::data(bytes)), watch))
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            if self.over {
+                return None;
+            }
+            self.changed.mark_unchanged();
+            self.look();
+            if !self.ready.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                changed = self.changed.changed() => self.over |= changed.is_err(),
+                () = sleep_until(self.next_bookmark), if self.bookmark.is_some() => self.say_bookmark(),
+                () = sleep_until(self.end) => {
+                    self.say_bookmark();
+                    self.over = true;
+                }
+            }
+        }
+    }
+
+    /// Takes in the changes since the last look.
+    fn look(&mut self) {
+        let state = self.store.state();
+        let Some(changes) = state.log.since(self.seen) else {
+            // The real server tells of it inside the stream, and ends it.
+            let gone = ApiError::expired(self.seen, state.log.compacted()).status();
+            self.ready.push_back(line("ERROR", &Bytes::from(gone.to_string())));
+            self.over = true;
+            return;
+        };
+        for change in changes {
+            let ours = change.key.resource == self.resource
+                && self.namespace.as_ref().is_none_or(|namespace| change.key.namespace == *namespace);
+            if ours && let Some(line) = told(change, &self.filter) {
+                self.ready.push_back(line);
+            }
+            self.seen = change.version;
+        }
+    }
+
+    fn say_bookmark(&mut self) {
+        self.next_bookmark = Instant::now() + self.store.0.bookmark_every;
+        if let Some(bookmark) = self.bookmark.clone() {
+            self.ready.push_back(bookmark_line(bookmark, self.seen));
+        }
+    }
+}
+
+/// What a watch with `filter` is told of a change: an object that comes to match is added, one that ceases to
+/// is deleted.
+fn told(change: &Change, filter: &Filter) -> Option<Bytes> {
+    let matches = |stored: &Stored| filter.is_empty() || filter.matches(&stored.value());
+    let before = change.before.as_ref().is_some_and(matches);
+    let after = !change.deleted && matches(&change.after);
+    let kind = match (before, after) {
+        (false, false) => return None,
+        (false, true) => "ADDED",
+        (true, true) => "MODIFIED",
+        (true, false) => "DELETED",
+    };
+    Some(line(kind, &change.after.bytes))
+}
+
+fn line(kind: &str, object: &Bytes) -> Bytes {
+    let mut line = BytesMut::with_capacity(object.len() + 40);
+    line.put_slice(format!("{{\"type\":\"{kind}\",\"object\":").as_bytes());
+    line.put_slice(object);
+    line.put_slice(b"}\n");
+    line.freeze()
+}
+
+fn bookmark_line(mut bookmark: Value, version: u64) -> Bytes {
+    bookmark["metadata"]["resourceVersion"] = json!(version.to_string());
+    line("BOOKMARK", &Bytes::from(bookmark.to_string()))
+}

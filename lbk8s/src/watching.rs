@@ -1,0 +1,154 @@
+//! Watches as a stream of changes, which also tells what vanished while nobody watched.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Watched<V> {
+    /// An object is there in this form.
+    Set(V),
+    /// An object is gone.
+    Gone {
+        /// Its namespace; empty for cluster-scoped kinds.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// All that is there has been told, for the first time or again.
+    Synced,
+    /// The watch broke; it goes on by itself.
+    Failed(watcher::Error),
+}
+
+/// The pause after a failure. The runtime starts over at every list that begins, so that it would not grow.
+struct Pause(Duration);
+
+impl Iterator for Pause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0)
+    }
+}
+
+impl kube::runtime::utils::Backoff for Pause {
+    fn reset(&mut self) {}
+}
+
+/// The pause between attempts while the API server cannot be reached.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long a watch may be silent before it is opened anew: a dead connection is noticed within this time.
+const WATCH_TIMEOUT_SECONDS: u32 = 50;
+
+/// The settings that all watches have.
+#[must_use]
+pub fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS)
+}
+
+/// Follows the objects of `api`, each reduced by `view` as it arrives, so that nothing larger is kept.
+pub fn follow<K, V>(
+    api: Api<K>,
+    config: watcher::Config,
+    view: impl Fn(&K) -> V + Send + 'static,
+) -> BoxStream<'static, Watched<V>>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+{
+    let mut known = Known::default();
+    let events = watch(api, config).backoff(Pause(RETRY));
+    events.flat_map(move |event| told(event, &mut known, &view)).boxed()
+}
+
+type Name = (String, String);
+
+/// The objects that have been told of, so that those which vanish unseen can be told to be gone.
+#[derive(Default)]
+struct Known {
+    told: BTreeSet<Name>,
+    /// Those of them that the list under way has not shown yet.
+    unseen: BTreeSet<Name>,
+}
+
+fn name<K: ResourceExt>(object: &K) -> Name {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn told<K: ResourceExt, V: Send + 'static>(
+    event: Result<Event<K>, watcher::Error>,
+    known: &mut Known,
+    view: &dyn Fn(&K) -> V,
+) -> stream::Iter<std::vec::IntoIter<Watched<V>>> {
+    let gone = |(namespace, name)| Watched::Gone { namespace, name };
+    let watched = match event {
+        Ok(Event::Init) => {
+            known.unseen.clone_from(&known.told);
+            Vec::new()
+        }
+        Ok(Event::InitApply(object) | Event::Apply(object)) => {
+            let name = name(&object);
+            known.unseen.remove(&name);
+            known.told.insert(name);
+            vec![Watched::Set(view(&object))]
+        }
+        Ok(Event::InitDone) => {
+            let vanished = std::mem::take(&mut known.unseen);
+            known.told.retain(|name| !vanished.contains(name));
+            vanished.into_iter().map(gone).chain([Watched::Synced]).collect()
+        }
+        Ok(Event::Delete(object)) => {
+            let name = name(&object);
+            known.told.remove(&name);
+            vec![gone(name)]
+        }
+        Err(error) if is_absent(&error) => vec![Watched::Failed(error), Watched::Synced],
+        Err(error) => vec![Watched::Failed(error)],
+    };
+    stream::iter(watched)
+}
+
+/// Whether the server does not know the kind at all, as before its CRD is installed: then there are none.
+fn is_absent(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
+/// A short sentence about a failed watch, without the library's layers.
+#[must_use]
+pub fn explain(error: &watcher::Error) -> String {
+    let inner = match error {
+        watcher::Error::InitialListFailed(inner)
+        | watcher::Error::WatchStartFailed(inner)
+        | watcher::Error::WatchFailed(inner) => inner,
+        watcher::Error::WatchError(status) => return status.message.clone(),
+        watcher::Error::NoResourceVersion => return error.to_string(),
+    };
+    explain_client(inner)
+}
+
+/// A short sentence about a failed request, without the library's layers.
+#[must_use]
+pub fn explain_client(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(inner) = source {
+                text = inner.to_string();
+                source = inner.source();
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Answering and announcing on real sockets, in network namespaces. One claim per test.
+
+mod announcements;
+mod answers;
+mod changes;
+mod site;
+mod starting;
+
+fn main() -> std::process::ExitCode {
+    if std::env::var_os(starting::WITHOUT_PERMISSION).is_some() {
+        return starting::without_permission();
+    }
+    lblab::suite::main(|| {
+        let cases = [answers::cases(), announcements::cases(), changes::cases(), starting::cases()];
+        cases.into_iter().flatten().collect()
+    })
+}

@@ -1,0 +1,244 @@
+//! What the tests share: a bridge, a client that asks and listens, and nodes that answer.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use lblab::client::{Asking, who_has};
+use lblab::{Bridge, Host, Lan, Nic, Port};
+use lbnet::socket::{ArpSocket, Hear};
+use lbnet::wire::Operation;
+use lbnet::{ArpFrame, Event, Layer2, MacAddr, Settings};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The virtual address of most tests.
+pub(crate) const VIP: Ipv4Addr = address(3, 253);
+
+/// Who answers when nobody does.
+pub(crate) const NOBODY: [MacAddr; 0] = [];
+
+/// How long to wait for something that must happen. Nothing is waited for longer than it takes.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+pub(crate) const fn address(net: u8, last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, net, last)
+}
+
+/// Says something about a run that passes.
+pub(crate) fn note(text: &str) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(io::stderr(), "     {text}");
+}
+
+/// Looks until there is something to see.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return Ok(seen);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("not within {PATIENCE:?}: {what}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Starts answering on `host`.
+pub(crate) async fn start(host: &Host, settings: Settings) -> Result<(Layer2, UnboundedReceiver<Event>)> {
+    Ok(host.run(move || async move { Layer2::start(settings) }).await??)
+}
+
+/// Waits until `target` is answered on just these interfaces.
+pub(crate) async fn placed(layer2: &Layer2, target: Ipv4Addr, interfaces: &[&str]) -> Result {
+    let look = async || (layer2.snapshot().await.addresses.get(&target)? == interfaces).then_some(());
+    until(&format!("{target} is answered on {interfaces:?}"), look).await
+}
+
+/// A LAN with one segment, 192.168.3.0/24.
+pub(crate) struct Site {
+    pub(crate) lan: Lan,
+    pub(crate) segment: Segment,
+}
+
+/// A bridge with a client on it.
+pub(crate) struct Segment {
+    pub(crate) bridge: Bridge,
+    pub(crate) client: Client,
+}
+
+/// A host with one interface, `eth0`.
+pub(crate) struct Node {
+    pub(crate) host: Host,
+    pub(crate) nic: Nic,
+    pub(crate) port: Port,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Result<Self> {
+        let lan = Lan::new().await?;
+        let segment = Segment::new(&lan, 3).await?;
+        Ok(Self { lan, segment })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.segment.client
+    }
+
+    /// A node in the segment.
+    pub(crate) async fn node(&self, last: u8) -> Result<Node> {
+        let host = Host::new(&format!("n{last}")).await?;
+        let nic = Nic::new("eth0", address(3, last));
+        let port = self.lan.plug(&host, self.segment.bridge, &nic).await?;
+        Ok(Node { host, nic, port })
+    }
+
+    /// A node that answers for [`VIP`], with the client knowing it.
+    pub(crate) async fn answering_node(&self, settings: Settings) -> Result<(Node, Layer2)> {
+        let node = self.node(11).await?;
+        let (layer2, _) = start(&node.host, settings).await?;
+        layer2.announce(VIP, lbnet::Rule::any());
+        self.client().answered(VIP, node.nic.mac).await?;
+        Ok((node, layer2))
+    }
+}
+
+impl Segment {
+    /// 192.168.`net`.0/24.
+    pub(crate) async fn new(lan: &Lan, net: u8) -> Result<Self> {
+        let bridge = lan.bridge(&Nic::new(&format!("br{net}"), address(net, 1))).await?;
+        let host = Host::new(&format!("c{net}")).await?;
+        let nic = Nic::new("eth0", address(net, 100));
+        lan.plug(&host, bridge, &nic).await?;
+        Ok(Self { bridge, client: Client::new(host, nic).await? })
+    }
+}
+
+/// An ARP frame and when it was heard.
+pub(crate) type Heard = (Instant, ArpFrame);
+
+/// Somebody who asks, and writes down all ARP frames that reach it.
+pub(crate) struct Client {
+    pub(crate) host: Host,
+    pub(crate) nic: Nic,
+    socket: Arc<ArpSocket>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+impl Client {
+    async fn new(host: Host, nic: Nic) -> Result<Self> {
+        let index = NonZeroU32::new(host.net().index(&nic.name).await?).ok_or("index 0")?;
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let journal = Arc::clone(&heard);
+        let socket = host.run(move || async move {
+            let socket = Arc::new(ArpSocket::open(index, Hear::Everything)?);
+            tokio::task::spawn_local(listen(Arc::clone(&socket), journal));
+            Ok::<_, lbnet::socket::OpenError>(socket)
+        });
+        let socket = socket.await??;
+        Ok(Self { host, nic, socket, heard })
+    }
+
+    /// The question for `target`, as somebody with the address `from` at this client would ask it.
+    pub(crate) fn question(&self, from: Ipv4Addr, target: Ipv4Addr) -> ArpFrame {
+        ArpFrame::request(self.nic.mac, from, target)
+    }
+
+    pub(crate) fn send(&self, frame: &[u8]) -> Result {
+        Ok(self.socket.send(frame)?)
+    }
+
+    /// How many frames were heard so far.
+    pub(crate) fn mark(&self) -> usize {
+        self.heard.lock().expect("no panic while writing").len()
+    }
+
+    /// What `look` makes of the frames heard since `mark`.
+    pub(crate) fn heard<T>(&self, mark: usize, look: impl FnOnce(&[Heard]) -> T) -> T {
+        look(&self.heard.lock().expect("no panic while writing")[mark..])
+    }
+
+    /// Everybody who answers for `target` when asked three times.
+    pub(crate) async fn who_has(&self, target: Ipv4Addr) -> Result<Vec<MacAddr>> {
+        let answers = who_has(&self.host, &self.nic, target, Asking::default()).await?;
+        Ok(answers.into_keys().collect())
+    }
+
+    /// Asks for `target` until the station `by` answers; how long that took.
+    pub(crate) async fn answered(&self, target: Ipv4Addr, by: MacAddr) -> Result<Duration> {
+        let (begun, mark) = (Instant::now(), self.mark());
+        let question = self.question(self.nic.address, target).to_bytes();
+        let answer = |heard: &[Heard]| {
+            let ours = |frame: &ArpFrame| frame.destination == self.nic.mac && frame.sender_ip == target;
+            heard.iter().find(|(_, frame)| ours(frame) && frame.sender_mac == by).map(|(at, _)| *at)
+        };
+        let look = async || {
+            let at = self.heard(mark, answer);
+            if at.is_none() {
+                // A question that is not sent is made good by the next.
+                let _ = self.send(&question);
+            }
+            at
+        };
+        Ok(until(&format!("{target} is answered by {by}"), look).await? - begun)
+    }
+
+    /// Sends `frames`, then a plain question for `target`. When that one is answered, so are all before it
+    /// that ever will be: the result tells which askers were, by their addresses.
+    pub(crate) async fn answered_of(
+        &self,
+        frames: &[Vec<u8>],
+        target: Ipv4Addr,
+    ) -> Result<BTreeSet<Ipv4Addr>> {
+        let (mark, last) = (self.mark(), self.nic.address);
+        for frame in frames {
+            self.send(frame)?;
+        }
+        self.send(&self.question(last, target).to_bytes())?;
+        let askers = |heard: &[Heard]| -> BTreeSet<Ipv4Addr> {
+            let answers = heard.iter().filter(|(_, frame)| frame.destination == self.nic.mac);
+            answers.map(|(_, frame)| frame.target_ip).collect()
+        };
+        let mut askers = until("the plain question is answered", async || {
+            Some(self.heard(mark, askers)).filter(|askers| askers.contains(&last))
+        })
+        .await?;
+        askers.remove(&last);
+        Ok(askers)
+    }
+
+    /// Waits until `rounds` rounds of announcements of `target` by `by` were heard since `mark`; when each form
+    /// was heard, request form and reply form.
+    pub(crate) async fn announced(
+        &self,
+        mark: usize,
+        target: Ipv4Addr,
+        by: MacAddr,
+        rounds: usize,
+    ) -> Result<[Vec<Instant>; 2]> {
+        let forms = |heard: &[Heard]| {
+            [Operation::Request, Operation::Reply].map(|form| {
+                let frame = ArpFrame::gratuitous(form, by, target);
+                heard.iter().filter(|(_, heard)| *heard == frame).map(|(at, _)| *at).collect::<Vec<_>>()
+            })
+        };
+        until(&format!("{target} is announced {rounds} times by {by}"), async || {
+            Some(self.heard(mark, forms)).filter(|forms| forms.iter().all(|times| times.len() >= rounds))
+        })
+        .await
+    }
+}
+
+async fn listen(socket: Arc<ArpSocket>, journal: Arc<Mutex<Vec<Heard>>>) {
+    let mut buffer = [0; 128];
+    while let Ok(bytes) = socket.recv(&mut buffer).await {
+        if let Ok(frame) = ArpFrame::parse(bytes) {
+            journal.lock().expect("no panic while reading").push((Instant::now(), frame));
+        }
+    }
+}
