@@ -63,13 +63,13 @@ impl Site {
         })
     }
 
-    /// Everybody whom three broadcast questions bring to answer.
+    /// Everybody whom two broadcast questions bring to answer.
     async fn who_answers(&self) -> Result<BTreeSet<MacAddr>> {
         // Without -b all questions but the first go to whoever answered that.
-        let output = self.arping(&["-b", "-c", "3", "-w", "3"]).await?;
+        let output = self.arping(&["-b", "-c", "2", "-w", "2"]).await?;
         let said = String::from_utf8(output.stdout)?;
         assert!(
-            said.contains("Sent 3 probes"),
+            said.contains("Sent 2 probes"),
             "not the arping of iputils-arping: {said}{:?}",
             output.stderr
         );

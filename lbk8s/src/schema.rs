@@ -85,6 +85,12 @@ impl FieldPath {
     }
 }
 
+impl From<Vec<Step>> for FieldPath {
+    fn from(steps: Vec<Step>) -> Self {
+        Self(steps)
+    }
+}
+
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, step) in self.0.iter().enumerate() {

@@ -1,15 +1,20 @@
 //! Watches as a stream of changes, which also tells what vanished while nobody watched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
+
+use crate::objects::config::ConfigChange;
+use crate::objects::config_map;
+use crate::objects::metallb::{IPAddressPool, L2Advertisement};
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -116,6 +121,105 @@ fn told<K: ResourceExt, V: Send + 'static>(
         Err(error) => vec![Watched::Failed(error)],
     };
     stream::iter(watched)
+}
+
+/// What one of several named watches tells, as changes `C` of one role.
+#[derive(Debug)]
+pub enum Told<C> {
+    /// A change.
+    Change(C),
+    /// The watch with this name has told of all there is.
+    Synced(&'static str),
+    /// The watch with this name broke, for this reason; it goes on by itself.
+    Failed(&'static str, String),
+}
+
+/// A watch of one role, among others.
+pub type Watch<C> = BoxStream<'static, Told<C>>;
+
+/// Puts a watch under a name, its objects as changes.
+pub fn named<V, C>(
+    name: &'static str,
+    watch: BoxStream<'static, Watched<V>>,
+    set: impl Fn(V) -> C + Send + 'static,
+    gone: impl Fn(String, String) -> C + Send + 'static,
+) -> Watch<C>
+where
+    V: Send + 'static,
+    C: Send + 'static,
+{
+    let told = move |watched| match watched {
+        Watched::Set(view) => Told::Change(set(view)),
+        Watched::Gone { namespace, name } => Told::Change(gone(namespace, name)),
+        Watched::Synced => Told::Synced(name),
+        Watched::Failed(error) => Told::Failed(name, explain(&error)),
+    };
+    watch.map(told).boxed()
+}
+
+/// The watches of the configuration, which both roles have.
+#[must_use]
+pub fn configuration<C: Send + 'static>(
+    client: &Client,
+    namespace: &str,
+    change: impl Fn(Box<ConfigChange>) -> C + Copy + Send + 'static,
+) -> [Watch<C>; 3] {
+    let change = move |it| change(Box::new(it));
+    let pools: Api<IPAddressPool> = Api::namespaced(client.clone(), namespace);
+    let advertisements: Api<L2Advertisement> = Api::namespaced(client.clone(), namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let only_ours = config().fields(&format!("metadata.name={}", config_map::NAME));
+    [
+        named(
+            "IPAddressPool",
+            follow(pools, config(), |it| ConfigChange::Pool(it.clone())),
+            change,
+            move |_, name| change(ConfigChange::PoolGone(name)),
+        ),
+        named(
+            "L2Advertisement",
+            follow(advertisements, config(), |it| ConfigChange::Advertisement(it.clone())),
+            change,
+            move |_, name| change(ConfigChange::AdvertisementGone(name)),
+        ),
+        named(
+            "ConfigMap",
+            follow(maps, only_ours, |it| ConfigChange::ConfigMap(it.clone())),
+            change,
+            move |_, _| change(ConfigChange::ConfigMapGone),
+        ),
+    ]
+}
+
+/// Which watches have told of everything, and which are broken: each change of that is logged once.
+#[derive(Debug)]
+pub struct Progress {
+    unsynced: BTreeSet<&'static str>,
+    failing: BTreeMap<&'static str, String>,
+}
+
+impl Progress {
+    /// Waits for these watches.
+    #[must_use]
+    pub fn new(watches: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { unsynced: watches.into_iter().collect(), failing: BTreeMap::new() }
+    }
+
+    /// A watch has told of everything. True if now all have, for the first time.
+    pub fn synced(&mut self, watch: &'static str) -> bool {
+        if self.failing.remove(watch).is_some() {
+            tracing::info!(watch, "watching again");
+        }
+        self.unsynced.remove(watch) && self.unsynced.is_empty()
+    }
+
+    /// A watch broke.
+    pub fn failed(&mut self, watch: &'static str, error: String) {
+        if self.failing.get(watch) != Some(&error) {
+            tracing::warn!(watch, error, "cannot watch; trying again");
+            self.failing.insert(watch, error);
+        }
+    }
 }
 
 /// Whether the server does not know the kind at all, as before its CRD is installed: then there are none.

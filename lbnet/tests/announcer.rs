@@ -1,4 +1,4 @@
-//! Announcements over a whole life of many claims, by the announcer's own clockless account.
+//! Many claims at once, followed by the announcer's own deadlines until all is said.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

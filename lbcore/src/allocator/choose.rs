@@ -250,10 +250,11 @@ fn elsewhere(request: &Request, held: &[Holding]) -> Option<Refusal> {
     Some(Refusal::OtherPool { address: *address, pool: pool.clone(), asked })
 }
 
-/// The order in which addresses are listed: as asked for, else the primary family first.
+/// The order in which addresses are listed: as asked for, the others behind, the primary family first.
 fn in_order(request: &Request, mut held: Vec<Holding>) -> Vec<Holding> {
-    if request.addresses.is_empty() {
-        held.sort_by_key(|holding| Family::of(holding.address) != request.families.primary());
-    }
+    held.sort_by_key(|Holding { address, .. }| {
+        let asked = request.addresses.iter().position(|asked| asked == address);
+        (asked.unwrap_or(usize::MAX), Family::of(*address) != request.families.primary())
+    });
     held
 }

@@ -1,11 +1,11 @@
 //! The edge of the controller: watches, writes, and tries again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -13,11 +13,8 @@ use lbcore::{Labels, ServiceKey};
 
 use super::{Change, Controller, Notice, Write};
 use crate::events::{Event, Recorder, Severity};
-use crate::objects::config::ConfigChange;
-use crate::objects::config_map;
-use crate::objects::metallb::{IPAddressPool, L2Advertisement};
 use crate::objects::service::{Class, ServiceView};
-use crate::watching::{Watched, config, explain, explain_client, follow};
+use crate::watching::{Progress, Told, Watch, config, configuration, explain_client, follow, named};
 
 /// How to run the controller.
 #[derive(Debug, Clone)]
@@ -44,44 +41,26 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// The pause before a failed write is tried again.
 const WRITE_RETRY: Duration = Duration::from_millis(200);
 
-type Stream = futures::stream::BoxStream<'static, Told>;
-
-/// What one of the watches tells.
-enum Told {
-    Change(Change),
-    /// The watch with this name has told of all there is.
-    Synced(&'static str),
-    Failed(&'static str, String),
-}
-
 /// Runs the controller until the future is dropped. Failures of the API server are waited out; writes under
 /// way when it is dropped may or may not have been made, and are looked at again by the next run.
-pub async fn run(client: Client, settings: Settings) {
+///
+/// `notice` is told what people should know; [`log`] writes it to the log.
+pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Notice)) {
     let mut watches = watches(&client, &settings);
-    let mut unsynced: BTreeSet<&'static str> = WATCHES.into();
+    let mut progress = Progress::new(WATCHES);
     let mut controller = Controller::default();
     let recorder = Recorder::new(client.clone(), "metallb-controller", settings.identity.clone());
     let mut writes = FuturesUnordered::new();
     let mut writing: BTreeSet<ServiceKey> = BTreeSet::new();
     let mut events = FuturesUnordered::new();
-    let mut failing: BTreeMap<&'static str, String> = BTreeMap::new();
     loop {
         tokio::select! {
             Some(told) = watches.next() => match told {
                 Told::Change(change) => controller.apply(change),
-                Told::Synced(watch) => {
-                    if failing.remove(watch).is_some() {
-                        tracing::info!(watch, "watching again");
-                    }
-                    if unsynced.remove(watch) && unsynced.is_empty() {
-                        controller.apply(Change::Synced);
-                    }
-                }
-                Told::Failed(watch, error) => {
-                    if failing.insert(watch, error.clone()).as_ref() != Some(&error) {
-                        tracing::warn!(watch, error, "cannot watch; trying again");
-                    }
-                }
+                Told::Synced(watch) => if progress.synced(watch) {
+                    controller.apply(Change::Synced);
+                },
+                Told::Failed(watch, error) => progress.failed(watch, error),
             },
             Some((key, written)) = writes.next() => {
                 writing.remove(&key);
@@ -106,8 +85,9 @@ pub async fn run(client: Client, settings: Settings) {
             },
             Some(()) = events.next() => {}
         }
-        for notice in controller.notices() {
-            events.extend(tell(notice).map(|event| send(recorder.clone(), event)));
+        for news in controller.notices() {
+            notice(&news);
+            events.extend(event(news).map(|event| send(recorder.clone(), event)));
         }
         let mut later = Vec::new();
         while writes.len() < WRITES_AT_ONCE
@@ -129,34 +109,11 @@ pub async fn run(client: Client, settings: Settings) {
 
 const WATCHES: [&str; 5] = ["IPAddressPool", "L2Advertisement", "ConfigMap", "Namespace", "Service"];
 
-fn watches(client: &Client, settings: &Settings) -> SelectAll<Stream> {
-    let namespace = settings.namespace.as_str();
-    let pools: Api<IPAddressPool> = Api::namespaced(client.clone(), namespace);
-    let advertisements: Api<L2Advertisement> = Api::namespaced(client.clone(), namespace);
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let only_ours = config().fields(&format!("metadata.name={}", config_map::NAME));
+fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
     let class = settings.class.clone();
-    futures::stream::select_all([
+    let own = [
         named(
-            WATCHES[0],
-            follow(pools, config(), |pool| ConfigChange::Pool(pool.clone())),
-            configured,
-            |_, name| configured(ConfigChange::PoolGone(name)),
-        ),
-        named(
-            WATCHES[1],
-            follow(advertisements, config(), |it| ConfigChange::Advertisement(it.clone())),
-            configured,
-            |_, name| configured(ConfigChange::AdvertisementGone(name)),
-        ),
-        named(
-            WATCHES[2],
-            follow(maps, only_ours, |map| ConfigChange::ConfigMap(map.clone())),
-            configured,
-            |_, _| configured(ConfigChange::ConfigMapGone),
-        ),
-        named(
-            WATCHES[3],
+            "Namespace",
             follow(Api::<Namespace>::all(client.clone()), config(), |it| {
                 (it.name_any(), it.labels().clone())
             }),
@@ -164,32 +121,14 @@ fn watches(client: &Client, settings: &Settings) -> SelectAll<Stream> {
             |_, name| Change::Namespace(name, None),
         ),
         named(
-            WATCHES[4],
+            "Service",
             follow(Api::<Service>::all(client.clone()), config(), move |it| ServiceView::read(it, &class)),
             |view| Change::Service(Box::new(view)),
             |namespace, name| Change::ServiceGone(ServiceKey::new(namespace, name)),
         ),
-    ])
-}
-
-fn configured(change: ConfigChange) -> Change {
-    Change::Config(Box::new(change))
-}
-
-/// A watch under a name, its objects as changes.
-fn named<V: Send + 'static>(
-    name: &'static str,
-    watch: futures::stream::BoxStream<'static, Watched<V>>,
-    set: impl Fn(V) -> Change + Send + 'static,
-    gone: impl Fn(String, String) -> Change + Send + 'static,
-) -> Stream {
-    let told = move |watched| match watched {
-        Watched::Set(view) => Told::Change(set(view)),
-        Watched::Gone { namespace, name } => Told::Change(gone(namespace, name)),
-        Watched::Synced => Told::Synced(name),
-        Watched::Failed(error) => Told::Failed(name, explain(&error)),
-    };
-    watch.map(told).boxed()
+    ];
+    let configuration = configuration(client, &settings.namespace, Change::Config);
+    futures::stream::select_all(configuration.into_iter().chain(own))
 }
 
 /// What became of a write.
@@ -241,32 +180,25 @@ fn log_written(view: &ServiceView) {
     }
 }
 
-/// Logs a notice; the event that goes with it.
-fn tell(notice: Notice) -> Option<Event> {
+/// Writes a notice to the log.
+pub fn log(notice: &Notice) {
     match notice {
+        Notice::Pools { source, pools } if pools.is_empty() => tracing::info!(source, "no pool is in force"),
         Notice::Pools { source, pools } => {
-            if pools.is_empty() {
-                tracing::info!(source, "no pool is in force");
-            }
             for (pool, ranges, addresses) in pools {
-                tracing::info!(
-                    pool,
-                    addresses = ranges.join(", "),
-                    total = addresses.to_string(),
-                    source,
-                    "pool loaded"
-                );
+                let (ranges, total) = (ranges.join(", "), addresses.to_string());
+                tracing::info!(pool, addresses = ranges, total, source, "pool loaded");
             }
-            None
         }
         Notice::Problem(problem) => {
             tracing::warn!(object = %problem.object, path = problem.path, "{}", problem.message);
-            Some(Event {
-                about: problem.object.clone(),
-                severity: Severity::Warning,
-                reason: "ConfigurationError",
-                note: format!("{}: {}", problem.path, problem.message),
-            })
         }
     }
+}
+
+/// The event that goes with a notice.
+fn event(notice: Notice) -> Option<Event> {
+    let Notice::Problem(problem) = notice else { return None };
+    let note = format!("{}: {}", problem.path, problem.message);
+    Some(Event { about: problem.object, severity: Severity::Warning, reason: "ConfigurationError", note })
 }

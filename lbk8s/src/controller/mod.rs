@@ -8,7 +8,7 @@ mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use edge::{Settings, run};
+pub use edge::{Settings, log, run};
 use lbcore::allocator::Claim;
 use lbcore::{Allocator, Decision, Family, Labels, ServiceKey};
 pub use status::{CONDITION, Write};

@@ -1,1 +1,292 @@
-//! x
+//! The speaker: answers on this node for the addresses that this node owns.
+//!
+//! [`Speaker`] is the pure part. It is told of changes, asks [`lbcore::elect`], and says what to announce and
+//! what to withdraw. [`run`] is the edge. When the API server cannot be reached, nothing changes: what is
+//! announced stays announced.
+
+mod edge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+pub use edge::{Settings, run};
+use lbcore::ownership::Nobody;
+use lbcore::{
+    Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, Service, ServiceKey,
+    elect,
+};
+
+use crate::ObjectRef;
+use crate::objects::config::{Config, ConfigChange};
+use crate::objects::endpoints::SliceView;
+use crate::objects::service::{ServiceView, Wish};
+
+/// Something that the watches tell.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A configuration object changed.
+    Config(Box<ConfigChange>),
+    /// A node is there in this form.
+    Node(Node),
+    /// A node is gone.
+    NodeGone(String),
+    /// A Service is there in this form.
+    Service(Box<ServiceView>),
+    /// A Service is gone.
+    ServiceGone(ServiceKey),
+    /// An endpoint slice is there in this form.
+    Slice(SliceView),
+    /// An endpoint slice is gone.
+    SliceGone(ServiceKey),
+    /// Everything that is there has been told of. Nothing is announced before.
+    Synced,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer for an address from now on, there.
+    Announce {
+        /// The address.
+        address: IpAddr,
+        /// Where.
+        interfaces: Interfaces,
+    },
+    /// Answer for an address no more.
+    Withdraw {
+        /// The address.
+        address: IpAddr,
+        /// Why, in words.
+        why: String,
+    },
+    /// This node has become the owner of an address of a Service.
+    Owner {
+        /// The Service.
+        service: ObjectRef,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+/// Whether a Service without any endpoint slice is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutSlices {
+    /// No: on a cluster every Service with pods has a slice.
+    NotServed,
+    /// Yes: nobody keeps slices here, as with Services from files.
+    Served,
+}
+
+/// The state of a speaker. It knows no client, no clock and no socket.
+#[derive(Debug)]
+pub struct Speaker {
+    node: String,
+    without_slices: WithoutSlices,
+    config: Config,
+    advertisements: Vec<Advertisement>,
+    /// Knows which pool an address is of, by the same rules as the controller; it gives out nothing here.
+    pools: Allocator,
+    nodes: BTreeMap<String, Node>,
+    services: BTreeMap<ServiceKey, ServiceView>,
+    slices: BTreeMap<ServiceKey, SliceView>,
+    slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    owned: BTreeMap<IpAddr, Interfaces>,
+    synced: bool,
+}
+
+impl Speaker {
+    /// The speaker of a node.
+    #[must_use]
+    pub fn new(node: impl Into<String>, without_slices: WithoutSlices) -> Self {
+        Self {
+            node: node.into(),
+            without_slices,
+            config: Config::default(),
+            advertisements: Vec::new(),
+            pools: Allocator::default(),
+            nodes: BTreeMap::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            slices_of: BTreeMap::new(),
+            users: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            synced: false,
+        }
+    }
+
+    /// Takes in a change; what is to be done about it. Only addresses that the change is about are looked at.
+    pub fn apply(&mut self, change: Change) -> Vec<Effect> {
+        let touched = match change {
+            Change::Config(change) => {
+                self.config.apply(*change);
+                self.pools.set_pools(self.config.pools());
+                self.advertisements = self.config.advertisements();
+                self.all_addresses()
+            }
+            Change::Node(node) => {
+                let before = self.nodes.insert(node.name.clone(), node.clone());
+                if before == Some(node) { BTreeSet::new() } else { self.all_addresses() }
+            }
+            Change::NodeGone(name) => {
+                self.nodes.remove(&name);
+                self.all_addresses()
+            }
+            Change::Service(view) => self.set_service(*view),
+            Change::ServiceGone(key) => self.forget_service(&key),
+            Change::Slice(view) => self.set_slice(view),
+            Change::SliceGone(key) => self.forget_slice(&key),
+            Change::Synced => {
+                self.synced = true;
+                self.all_addresses()
+            }
+        };
+        if !self.synced {
+            return Vec::new();
+        }
+        touched.into_iter().flat_map(|address| self.settle(address)).collect()
+    }
+
+    /// Who answers for an address, and why not others; `None` if no Service has it.
+    #[must_use]
+    pub fn ownership(&self, address: IpAddr) -> Option<Ownership> {
+        let keys = self.users.get(&address)?;
+        let views: Vec<&ServiceView> = keys.iter().map(|key| &self.services[key]).collect();
+        let recorded = || views.iter().find_map(|view| view.recorded_pool.clone());
+        let pool = self.pools.pool_of(address).map(|pool| pool.to_string()).or_else(recorded);
+        let Some(pool) = pool else {
+            // Somebody else gave it: it is not ours to announce.
+            let (pool, service) = (String::new(), views.first()?.key.clone());
+            let nobody = Some(Nobody::NotAdvertised { pool, service });
+            return Some(Ownership { address, candidates: vec![], passed_over: vec![], nobody });
+        };
+        let pool_labels = self.pools.pools().find(|spec| spec.name == pool);
+        let pool_labels = pool_labels.map_or_else(Labels::new, |spec| spec.labels.clone());
+        let services = views.iter().map(|view| Service {
+            key: view.key.clone(),
+            labels: view.labels.clone(),
+            local: view.local,
+            endpoints: self.endpoints(&view.key),
+        });
+        let announced = Announced { address, pool, pool_labels, services: services.collect() };
+        let nodes: Vec<Node> = self.nodes.values().cloned().collect();
+        Some(elect(&announced, &self.advertisements, &nodes))
+    }
+
+    /// The addresses that this node answers for.
+    pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
+        self.owned.keys().copied()
+    }
+
+    /// The Services that have an address.
+    pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ObjectRef> {
+        let keys = self.users.get(&address).into_iter().flatten();
+        keys.filter_map(|key| self.services.get(key)).map(|view| &view.object)
+    }
+
+    fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
+        let ownership = self.ownership(address);
+        let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
+        let wanted = ours.map(|owner| owner.interfaces.clone());
+        let before = self.owned.get(&address).cloned();
+        match (before, wanted) {
+            (None, None) => Vec::new(),
+            (Some(_), None) => {
+                self.owned.remove(&address);
+                vec![Effect::Withdraw { address, why: self.reason_to_withdraw(ownership.as_ref()) }]
+            }
+            (Some(before), Some(wanted)) if before == wanted => Vec::new(),
+            (before, Some(interfaces)) => {
+                self.owned.insert(address, interfaces.clone());
+                let mut effects = vec![Effect::Announce { address, interfaces }];
+                if before.is_none() {
+                    let owner = |service: &ObjectRef| Effect::Owner { service: service.clone(), address };
+                    effects.extend(self.users(address).map(owner));
+                }
+                effects
+            }
+        }
+    }
+
+    fn reason_to_withdraw(&self, ownership: Option<&Ownership>) -> String {
+        let Some(ownership) = ownership else { return "no Service has it any more".to_owned() };
+        if let Some(nobody) = &ownership.nobody {
+            return nobody.to_string();
+        }
+        let own = ownership.passed_over.iter().find(|(node, _)| *node == self.node);
+        let own = own.map(|(_, why)| format!("this node {why}"));
+        let other = || ownership.owner().map(|owner| format!("node {} answers now", owner.node));
+        own.or_else(other).unwrap_or_default()
+    }
+
+    fn endpoints(&self, service: &ServiceKey) -> Endpoints {
+        match self.slices_of.get(service) {
+            Some(slices) => SliceView::together(slices.iter().map(|key| &self.slices[key])),
+            None if self.without_slices == WithoutSlices::Served => Endpoints::Assumed,
+            None => SliceView::together([]),
+        }
+    }
+
+    fn all_addresses(&self) -> BTreeSet<IpAddr> {
+        self.users.keys().chain(self.owned.keys()).copied().collect()
+    }
+
+    fn addresses_of(&self, service: &ServiceKey) -> BTreeSet<IpAddr> {
+        self.services.get(service).map(shown).unwrap_or_default().into_iter().collect()
+    }
+
+    fn set_service(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
+        let mut touched = self.forget_service(&view.key);
+        for address in shown(&view) {
+            self.users.entry(address).or_default().insert(view.key.clone());
+            touched.insert(address);
+        }
+        self.services.insert(view.key.clone(), view);
+        touched
+    }
+
+    fn forget_service(&mut self, key: &ServiceKey) -> BTreeSet<IpAddr> {
+        let touched = self.addresses_of(key);
+        for address in &touched {
+            if let Some(users) = self.users.get_mut(address) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.users.remove(address);
+                }
+            }
+        }
+        self.services.remove(key);
+        touched
+    }
+
+    fn set_slice(&mut self, view: SliceView) -> BTreeSet<IpAddr> {
+        let mut touched = self.forget_slice(&view.key);
+        if let Some(service) = &view.service {
+            self.slices_of.entry(service.clone()).or_default().insert(view.key.clone());
+            touched.extend(self.addresses_of(service));
+        }
+        self.slices.insert(view.key.clone(), view);
+        touched
+    }
+
+    fn forget_slice(&mut self, key: &ServiceKey) -> BTreeSet<IpAddr> {
+        let Some(service) = self.slices.remove(key).and_then(|view| view.service) else {
+            return BTreeSet::new();
+        };
+        if let Some(slices) = self.slices_of.get_mut(&service) {
+            slices.remove(key);
+            if slices.is_empty() {
+                self.slices_of.remove(&service);
+            }
+        }
+        self.addresses_of(&service)
+    }
+}
+
+/// The addresses that a Service shows, if it is ours and of the right type.
+fn shown(view: &ServiceView) -> Vec<IpAddr> {
+    match view.wish {
+        Wish::Addresses(_) | Wish::Unclear(_) => view.addresses(),
+        Wish::Nothing | Wish::NotOurs => Vec::new(),
+    }
+}

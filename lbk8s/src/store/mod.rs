@@ -19,9 +19,11 @@
 //! | `service` | what the API server fills in on Services |
 //! | `answer` | answers and errors as the API writes them |
 //! | `serve` | the tower service, and the TCP port |
+//! | `direct` | what manifests use, without a request in between |
 //! | `faults` | faults on demand, and a count of the writes |
 
 mod answer;
+mod direct;
 mod faults;
 mod kind;
 mod log;

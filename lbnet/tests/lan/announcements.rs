@@ -66,24 +66,31 @@ async fn withdrawn() -> Result {
     Ok(())
 }
 
+/// One round only, so that what is announced later is announced for a reason.
+fn one_round() -> Settings {
+    Settings { profile: Profile { rounds: 1, ..Profile::default() }, ..Settings::default() }
+}
+
 async fn link_back() -> Result {
     let site = Site::new().await?;
-    let (node, layer2) = site.answering_node(Settings::default()).await?;
+    let (node, layer2) = site.answering_node(one_round()).await?;
+    site.client().announced(0, VIP, node.nic.mac, 1).await?;
     site.lan.cut(&node.port).await?;
     placed(&layer2, VIP, &[]).await?;
     let mark = site.client().mark();
     site.lan.heal(&node.port).await?;
-    site.client().announced(mark, VIP, node.nic.mac, 2).await?;
+    site.client().announced(mark, VIP, node.nic.mac, 1).await?;
     Ok(())
 }
 
 async fn new_mac() -> Result {
     let site = Site::new().await?;
-    let (node, _layer2) = site.answering_node(Settings::default()).await?;
+    let (node, _layer2) = site.answering_node(one_round()).await?;
     let (client, old, new) = (site.client(), node.nic.mac, MacAddr(2, 0, 0, 0, 0, 0xcc));
+    client.announced(0, VIP, old, 1).await?;
     let mark = client.mark();
     node.host.net().set_mac(node.host.net().index("eth0").await?, new).await?;
-    client.announced(mark, VIP, new, 2).await?;
+    client.announced(mark, VIP, new, 1).await?;
     let frames = client.heard(mark, |heard| heard.iter().map(|(_, frame)| *frame).collect::<Vec<_>>());
     let since = frames.iter().skip_while(|frame| frame.sender_mac != new);
     assert_eq!(since.filter(|frame| frame.source == old || frame.sender_mac == old).count(), 0);

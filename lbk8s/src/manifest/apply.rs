@@ -1,0 +1,131 @@
+//! Applying manifests to the embedded store, as `kubectl apply` would.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Manifest, Place};
+use crate::schema::What;
+use crate::store::Store;
+use crate::{GROUP, ObjectRef};
+
+/// What an application of manifests came to.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// Objects created, changed or deleted, in that order, each with the word for it.
+    pub done: Vec<(ObjectRef, &'static str)>,
+    /// What is wrong, with file, line and field. An unknown field is passed over; with anything else the object is
+    /// left as it was.
+    pub faults: Vec<(Place, String)>,
+}
+
+/// The manifests that are in force in a store. Applying the next set creates, changes and deletes what differs.
+#[derive(Debug, Clone, Default)]
+pub struct Applier {
+    /// What was applied last, by object.
+    known: BTreeMap<ObjectRef, Value>,
+}
+
+impl Applier {
+    /// Makes `objects` what the store holds of them: new ones are created in their order, changed ones are
+    /// patched, and those that were applied before and are not there any more are deleted.
+    pub fn apply(&mut self, store: &Store, objects: &[Manifest]) -> Applied {
+        let mut applied = Applied::default();
+        let mut wanted = BTreeMap::new();
+        for manifest in objects {
+            let Some(value) = prepare(store, manifest, &mut applied.faults) else { continue };
+            let reference = Manifest { value: value.clone(), ..manifest.clone() }.reference();
+            let result = match self.known.get(&reference) {
+                Some(before) if *before == value => Ok(None),
+                Some(before) => {
+                    store.apply_patch(&value, difference(before, &value)).map(|()| Some("configured"))
+                }
+                None => store.apply_create(&value).map(Some),
+            };
+            match result {
+                Ok(done) => {
+                    applied.done.extend(done.map(|done| (reference.clone(), done)));
+                    wanted.insert(reference, value);
+                }
+                Err(error) => {
+                    applied.faults.push((manifest.place.clone(), format!("{reference}: {error}")));
+                    // It is in the store as it was applied before.
+                    wanted
+                        .extend(self.known.get(&reference).map(|before| (reference.clone(), before.clone())));
+                }
+            }
+        }
+        for (reference, value) in &self.known {
+            if !wanted.contains_key(reference) && store.apply_delete(value).is_ok() {
+                applied.done.push((reference.clone(), "deleted"));
+            }
+        }
+        self.known = wanted;
+        applied
+    }
+}
+
+/// The object as it is applied: with a namespace, and without a status. Says what is wrong with it.
+fn prepare(store: &Store, manifest: &Manifest, faults: &mut Vec<(Place, String)>) -> Option<Value> {
+    let reference = manifest.reference();
+    let Some(kind) = store.kinds().of(&manifest.value) else {
+        let (kind, version) = (&reference.kind, &reference.api_version);
+        let message = format!("{reference}: the store does not know {kind} of {version}; it is left out");
+        faults.push((manifest.place.clone(), message));
+        return None;
+    };
+    let mut value = manifest.value.clone();
+    if kind.namespaced && reference.namespace.is_empty() {
+        value["metadata"]["namespace"] = json!("default");
+    }
+    for fault in (kind.check)(&value) {
+        let place = manifest.locate(&fault.path);
+        let message = match &fault.what {
+            What::Unknown => {
+                format!("{reference}: unknown field {:?}; it is passed over", fault.path.to_string())
+            }
+            What::Mismatch(_) => format!("{reference}: {fault}"),
+        };
+        faults.push((place, message));
+    }
+    let misplaced =
+        kind.custom && kind.group != GROUP && value["metadata"]["namespace"] != crate::CONFIG_NAMESPACE;
+    if misplaced {
+        let namespace = crate::CONFIG_NAMESPACE;
+        let message =
+            format!("{reference}: metadata.namespace: must be {namespace:?}; elsewhere nobody reads it");
+        faults.push((manifest.locate(&crate::schema::FieldPath::parse("metadata.namespace")), message));
+    }
+    value.as_object_mut().map(|value| value.remove("status"));
+    Some(value)
+}
+
+/// The merge patch that leads from one manifest to the next. What others have written beside it stays.
+fn difference(before: &Value, after: &Value) -> Value {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
+    let mut patch = Map::new();
+    for (key, value) in after {
+        match before.get(key) {
+            Some(old) if old == value => {}
+            Some(old) => drop(patch.insert(key.clone(), difference(old, value))),
+            None => drop(patch.insert(key.clone(), value.clone())),
+        }
+    }
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    Value::Object(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_difference_leads_from_one_to_the_next() {
+        let before = json!({"spec": {"a": 1, "b": {"c": 2, "d": 3}, "gone": 4}, "list": [1, 2]});
+        let after = json!({"spec": {"a": 1, "b": {"c": 5, "d": 3}}, "list": [1]});
+        let patch = difference(&before, &after);
+        assert_eq!(patch, json!({"spec": {"b": {"c": 5}, "gone": null}, "list": [1]}));
+    }
+}

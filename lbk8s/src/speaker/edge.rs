@@ -1,0 +1,177 @@
+//! The edge of the speaker: watches, and carries the effects to the LAN.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures::stream::{FuturesUnordered, SelectAll};
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Api, Client};
+use lbcore::{Interfaces, ServiceKey};
+use lbnet::{Event as WireEvent, Layer2, Rule};
+use tokio::sync::mpsc;
+
+use super::{Change, Effect, Speaker, WithoutSlices};
+use crate::events::{Event, Recorder, Severity};
+use crate::objects::endpoints::SliceView;
+use crate::objects::node;
+use crate::objects::service::{Class, ServiceView};
+use crate::watching::{Progress, Told, Watch, config, configuration, follow, named};
+
+/// How to run the speaker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node it runs on, as its Node object is called.
+    pub node: String,
+    /// The namespace of the configuration objects.
+    pub namespace: String,
+    /// The class of Services that are ours.
+    pub class: Class,
+    /// Whether Services without endpoint slices are served.
+    pub without_slices: WithoutSlices,
+}
+
+const WATCHES: [&str; 6] =
+    ["IPAddressPool", "L2Advertisement", "ConfigMap", "Node", "Service", "EndpointSlice"];
+
+/// Runs the speaker until the future is dropped. `layer2` and what it tells belong to it; when it ends,
+/// nothing is announced any more.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    layer2: Layer2,
+    mut wire: mpsc::UnboundedReceiver<WireEvent>,
+) {
+    let mut watches = watches(&client, &settings);
+    let mut progress = Progress::new(WATCHES);
+    let mut speaker = Speaker::new(&settings.node, settings.without_slices);
+    let recorder = Recorder::new(client, "metallb-speaker", &settings.node);
+    let mut events = FuturesUnordered::new();
+    loop {
+        let effects = tokio::select! {
+            Some(told) = watches.next() => match told {
+                Told::Change(change) => speaker.apply(change),
+                Told::Synced(watch) => if progress.synced(watch) {
+                    tracing::info!("everything is known; announcing");
+                    speaker.apply(Change::Synced)
+                } else {
+                    Vec::new()
+                },
+                Told::Failed(watch, error) => {
+                    progress.failed(watch, error);
+                    Vec::new()
+                }
+            },
+            Some(event) = wire.recv() => {
+                let told = tell(&event, &speaker, &settings.node);
+                events.extend(told.into_iter().map(|event| send(recorder.clone(), event)));
+                Vec::new()
+            }
+            Some(()) = events.next() => Vec::new(),
+        };
+        for effect in effects {
+            let told = carry_out(effect, &layer2, &settings.node);
+            events.extend(told.map(|event| send(recorder.clone(), event)));
+        }
+    }
+}
+
+fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
+    let class = settings.class.clone();
+    let key = |namespace: String, name: String| ServiceKey::new(namespace, name);
+    let own = [
+        named(
+            "Node",
+            follow(Api::<Node>::all(client.clone()), config(), node::read),
+            Change::Node,
+            |_, name| Change::NodeGone(name),
+        ),
+        named(
+            "Service",
+            follow(Api::<Service>::all(client.clone()), config(), move |it| ServiceView::read(it, &class)),
+            |view| Change::Service(Box::new(view)),
+            move |namespace, name| Change::ServiceGone(key(namespace, name)),
+        ),
+        named(
+            "EndpointSlice",
+            follow(Api::<EndpointSlice>::all(client.clone()), config(), SliceView::read),
+            Change::Slice,
+            move |namespace, name| Change::SliceGone(key(namespace, name)),
+        ),
+    ];
+    let configuration = configuration(client, &settings.namespace, Change::Config);
+    futures::stream::select_all(configuration.into_iter().chain(own))
+}
+
+/// Carries out an effect; the event that goes with it.
+fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
+    match effect {
+        Effect::Announce { address: IpAddr::V4(address), interfaces } => {
+            tracing::info!(%address, "announcing");
+            layer2.announce(address, rule(interfaces));
+            None
+        }
+        Effect::Announce { address: IpAddr::V6(address), .. } => {
+            tracing::warn!(%address, "not announced: this version answers ARP, and not yet NDP");
+            None
+        }
+        Effect::Withdraw { address: IpAddr::V4(address), why } => {
+            tracing::info!(%address, why, "withdrawn");
+            layer2.withdraw(address);
+            None
+        }
+        Effect::Withdraw { address: IpAddr::V6(_), .. } => None,
+        Effect::Owner { service, address: IpAddr::V4(address) } => Some(Event {
+            about: service,
+            severity: Severity::Normal,
+            reason: "nodeAssigned",
+            note: format!("announcing {address} from node {node:?} with protocol \"layer2\""),
+        }),
+        Effect::Owner { service, address: IpAddr::V6(address) } => Some(Event {
+            about: service,
+            severity: Severity::Warning,
+            reason: "announceFailed",
+            note: format!("{address} is not announced: this version answers ARP, and not yet NDP"),
+        }),
+    }
+}
+
+fn rule(interfaces: Interfaces) -> Rule {
+    match interfaces {
+        Interfaces::All => Rule::any(),
+        Interfaces::Named(names) => Rule::named(names),
+    }
+}
+
+/// Logs what happened on the wire; the events that go with it.
+fn tell(event: &WireEvent, speaker: &Speaker, node: &str) -> Vec<Event> {
+    match event {
+        WireEvent::Opened { interface } => tracing::info!(interface, "answering"),
+        WireEvent::Closed { interface } => tracing::info!(interface, "answering no more"),
+        WireEvent::Failed { interface, error } => tracing::warn!(interface, %error, "cannot answer"),
+        WireEvent::NetlinkLost(error) => tracing::warn!(%error, "cannot follow the interfaces; trying again"),
+        WireEvent::Placed { address, interfaces } if interfaces.is_empty() => {
+            tracing::warn!(%address, "no usable interface answers for it");
+            return no_interface(*address, speaker, node);
+        }
+        WireEvent::Placed { address, interfaces } => {
+            tracing::info!(%address, interfaces = interfaces.join(","), "answered");
+        }
+    }
+    Vec::new()
+}
+
+fn no_interface(address: Ipv4Addr, speaker: &Speaker, node: &str) -> Vec<Event> {
+    let why = format!("{address} is not answered: node {node:?} has no usable interface among those chosen");
+    let event = |service: &crate::ObjectRef| Event {
+        about: service.clone(),
+        severity: Severity::Warning,
+        reason: "announceFailed",
+        note: why.clone(),
+    };
+    speaker.users(IpAddr::V4(address)).map(event).collect()
+}
+
+fn send(recorder: Recorder, event: Event) -> impl Future<Output = ()> {
+    async move { recorder.send(event).await }.boxed()
+}
