@@ -1,5 +1,6 @@
 //! When to tell the LAN where an address is: at once, then with growing gaps, within a frame budget.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ pub struct Profile {
 }
 
 impl Default for Profile {
-    /// Four rounds within 7 s (at 0, 1, 3 and 7 s), at most 200 frames a second, 100 of them at once.
+    /// Four rounds within 7 s (at 0, 1, 3 and 7 s); 200 frames a second in the long run, and after a quiet time 100
+    /// more at once.
     fn default() -> Self {
         Self { rounds: 4, first_gap: Duration::from_secs(1), frames_per_second: 200, burst: 100 }
     }
@@ -36,9 +38,8 @@ pub struct Announcer {
     profile: Profile,
     /// What is still to be sent, by address and index of the interface.
     claims: BTreeMap<Place, Claim>,
-    /// The same by time, so that asking costs no walk. Of those due, the latest claim comes first: it is the
-    /// one that somebody waits for.
-    queue: BTreeMap<(Instant, std::cmp::Reverse<u64>), Place>,
+    /// The same in the order in which they are said, so that asking costs no walk.
+    queue: BTreeMap<Turn, Place>,
     serial: u64,
     /// Nanoseconds' worth of frames that may be sent, as of `filled`.
     credit: Duration,
@@ -50,6 +51,20 @@ struct Claim {
     due: Instant,
     serial: u64,
     round: u32,
+}
+
+/// What is said first: claims that were never said, the latest before the others, because somebody waits for
+/// it; then repetitions, the one that has been due longest before the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    First(Reverse<u64>),
+    Again(Instant, u64),
+}
+
+impl Claim {
+    fn turn(&self) -> Turn {
+        if self.round == 0 { Turn::First(Reverse(self.serial)) } else { Turn::Again(self.due, self.serial) }
+    }
 }
 
 impl Announcer {
@@ -70,7 +85,7 @@ impl Announcer {
     /// The address is not ours on this interface any more: nothing more is said.
     pub fn withdraw(&mut self, place: Place) {
         if let Some(claim) = self.claims.remove(&place) {
-            self.queue.remove(&(claim.due, std::cmp::Reverse(claim.serial)));
+            self.queue.remove(&claim.turn());
         }
     }
 
@@ -80,10 +95,11 @@ impl Announcer {
         let mut places = Vec::new();
         let cost = self.cost_of_round();
         while self.credit >= cost
-            && let Some((&key, &place)) = self.latest_due(now)
+            && let Some((&turn, &place)) = self.queue.first_key_value()
+            && self.claims[&place].due <= now
         {
             self.credit -= cost;
-            self.queue.remove(&key);
+            self.queue.remove(&turn);
             let claim = self.claims.remove(&place).expect("the queue names claims");
             let round = claim.round + 1;
             if round < self.profile.rounds {
@@ -98,21 +114,16 @@ impl Announcer {
     /// When to ask [`Announcer::due`] again; nothing is to be said before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let ((due, _), _) = self.queue.first_key_value()?;
+        let (_, place) = self.queue.first_key_value()?;
+        let due = self.claims[place].due;
         let lacking = self.cost_of_round().saturating_sub(self.credit);
-        let affordable = self.filled.map_or(*due, |filled| filled + lacking);
-        Some(affordable.max(*due))
+        let affordable = self.filled.map_or(due, |filled| filled + lacking);
+        Some(affordable.max(due))
     }
 
     fn schedule(&mut self, place: Place, claim: Claim) {
-        self.queue.insert((claim.due, std::cmp::Reverse(claim.serial)), place);
+        self.queue.insert(claim.turn(), place);
         self.claims.insert(place, claim);
-    }
-
-    fn latest_due(&self, now: Instant) -> Option<(&(Instant, std::cmp::Reverse<u64>), &Place)> {
-        // The latest due time at or before now, and within it the latest claim, which sorts first.
-        let (&(due, _), _) = self.queue.range(..=(now, std::cmp::Reverse(0))).next_back()?;
-        self.queue.range((due, std::cmp::Reverse(u64::MAX))..).next()
     }
 
     fn cost_of_round(&self) -> Duration {

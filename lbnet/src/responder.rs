@@ -48,7 +48,8 @@ pub enum Drop {
     OtherInterface,
 }
 
-/// How many frames an interface has seen, by what became of them.
+/// How many frames an interface has seen, by what became of them. What the kernel's filter drops (replies,
+/// frames for other stations or VLANs) never gets here and is counted nowhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Answered.
@@ -122,6 +123,11 @@ impl Responder {
             Some(interfaces) if !interfaces.contains(&port.index) => Err(Drop::OtherInterface),
             Some(_) => Ok(request.reply_from(port.mac)),
         }
+    }
+
+    /// Forgets the counters of an interface that is gone; another may come with its index.
+    pub fn forget(&mut self, index: u32) {
+        self.counters.remove(&index);
     }
 
     /// The counters of each interface, by index.

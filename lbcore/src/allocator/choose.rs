@@ -1,6 +1,7 @@
 //! The choice of addresses for one service, without changing anything.
 
 use std::net::IpAddr;
+use std::slice;
 use std::sync::Arc;
 
 use super::{Allocator, Holding};
@@ -135,7 +136,7 @@ impl Allocator {
 
     /// Both families: from one pool if one has both, else each from the first pool that has it.
     fn take_both(&self, request: &Request, first: Family, second: Family) -> Result<Vec<Holding>, Refusal> {
-        for pool in self.candidates(request)?.iter().filter_map(|candidate| candidate.as_ref().ok()) {
+        for pool in self.meant(request)?.iter().filter(|pool| self.barred(pool, request).is_none()) {
             if let (Some(first), Some(second)) =
                 (self.take_from(pool, first, request), self.take_from(pool, second, request))
             {
@@ -165,24 +166,24 @@ impl Allocator {
             && !held.is_empty()
             && request.pool.is_none()
             && matches!(request.families, Families::Prefer { .. });
-        let mut candidates = self.candidates(request)?;
-        candidates.sort_by_key(|candidate| !candidate.as_ref().is_ok_and(is_home));
+        let pools = self.meant(request)?;
+        let (home, others) =
+            (pools.iter().filter(|pool| is_home(pool)), pools.iter().filter(|pool| !is_home(pool)));
         let mut tried = Vec::new();
-        for candidate in candidates {
-            match candidate {
-                Err(passed) => tried.push(passed),
-                Ok(pool) if only_home && !is_home(&pool) => {
-                    tried.push(PoolVerdict { pool, verdict: Verdict::NotTheFirstPool });
+        for pool in home.chain(others) {
+            let verdict = if let Some(verdict) = self.barred(pool, request) {
+                verdict
+            } else if only_home && !is_home(pool) {
+                Verdict::NotTheFirstPool
+            } else if let Some(holding) = self.take_from(pool, family, request) {
+                return Ok(holding);
+            } else {
+                match self.pools[pool].space.counters(family).total {
+                    0 => Verdict::NoSuchFamily,
+                    total => Verdict::Full { total },
                 }
-                Ok(pool) => {
-                    if let Some(holding) = self.take_from(&pool, family, request) {
-                        return Ok(holding);
-                    }
-                    let total = self.pools[&pool].space.counters(family).total;
-                    let verdict = if total == 0 { Verdict::NoSuchFamily } else { Verdict::Full { total } };
-                    tried.push(PoolVerdict { pool, verdict });
-                }
-            }
+            };
+            tried.push(PoolVerdict { pool: pool.clone(), verdict });
         }
         Err(Refusal::NoneFree { family, tried })
     }
@@ -194,32 +195,32 @@ impl Allocator {
         shared().or_else(free).map(holding)
     }
 
-    /// The pools the service may take from, in order, each with the reason if it may not.
-    fn candidates(&self, request: &Request) -> Result<Vec<Result<Arc<str>, PoolVerdict>>, Refusal> {
+    /// The pools the service can mean, in order.
+    fn meant(&self, request: &Request) -> Result<&[Arc<str>], Refusal> {
         if self.pools.is_empty() {
             return Err(Refusal::NoPools);
         }
-        if let Some(asked) = &request.pool {
-            let Some((pool, _)) = self.pools.get_key_value(asked.as_str()) else {
-                let pools = self.pools.keys().cloned().collect();
-                return Err(Refusal::UnknownPool { pool: asked.clone(), pools });
-            };
-            if !self.admits(pool, request) {
-                return Err(Refusal::NotAdmitted { pool: pool.clone() });
-            }
-            return Ok(vec![Ok(pool.clone())]);
-        }
-        let verdict = |pool: &Arc<str>| {
-            let passed = |verdict| Err(PoolVerdict { pool: pool.clone(), verdict });
-            if !self.pools[pool].spec.auto_assign {
-                passed(Verdict::OnRequestOnly)
-            } else if !self.admits(pool, request) {
-                passed(Verdict::NotAdmitted)
-            } else {
-                Ok(pool.clone())
-            }
+        let Some(asked) = &request.pool else { return Ok(&self.order) };
+        let Some((pool, _)) = self.pools.get_key_value(asked.as_str()) else {
+            let pools = self.pools.keys().cloned().collect();
+            return Err(Refusal::UnknownPool { pool: asked.clone(), pools });
         };
-        Ok(self.order.iter().map(verdict).collect())
+        if self.admits(pool, request) {
+            Ok(slice::from_ref(pool))
+        } else {
+            Err(Refusal::NotAdmitted { pool: pool.clone() })
+        }
+    }
+
+    /// Why the service may not take from a pool that it can mean, if so.
+    fn barred(&self, pool: &Arc<str>, request: &Request) -> Option<Verdict> {
+        if request.pool.is_none() && !self.pools[pool].spec.auto_assign {
+            Some(Verdict::OnRequestOnly)
+        } else if self.admits(pool, request) {
+            None
+        } else {
+            Some(Verdict::NotAdmitted)
+        }
     }
 
     fn admits(&self, pool: &Arc<str>, request: &Request) -> bool {

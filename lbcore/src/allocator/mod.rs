@@ -58,6 +58,12 @@ struct Entry {
     fulfilled_for: Option<String>,
 }
 
+impl Entry {
+    fn new(request: Request) -> Self {
+        Self { request, held: Vec::new(), unmet: None, fulfilled_for: None }
+    }
+}
+
 /// An address that a service holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
@@ -153,6 +159,7 @@ impl Allocator {
     /// Of two services that claim one address and may not share it, the older keeps it.
     pub fn adopt(&mut self, mut claims: Vec<Claim>) -> Vec<Decision> {
         claims.sort_by_cached_key(|claim| claim.request.turn());
+        self.services.reserve(claims.len());
         for Claim { request, addresses, recorded_pool } in &claims {
             let mut held: Vec<Holding> = Vec::new();
             for &address in addresses {
@@ -171,9 +178,8 @@ impl Allocator {
             }
             // It may have asked for another pool while nobody looked, or its pool was split around its address.
             // The two cannot be told apart, so the address is kept, and the decision says where it is.
-            let fulfilled_for = request.pool.clone();
-            let fresh = Entry { request: request.clone(), held: Vec::new(), unmet: None, fulfilled_for };
-            self.services.entry(request.key.clone()).or_insert(fresh);
+            let adopted = || Entry { fulfilled_for: request.pool.clone(), ..Entry::new(request.clone()) };
+            self.services.entry(request.key.clone()).or_insert_with(adopted);
             self.hold(&request.key, held);
         }
         claims.into_iter().map(|claim| self.decide(claim.request)).collect()
@@ -253,41 +259,35 @@ impl Allocator {
 
     fn decide(&mut self, request: Request) -> Decision {
         let key = request.key.clone();
-        let (before, old_turn) = match self.services.get(&key) {
-            Some(entry) => (Some((entry.held.clone(), entry.unmet.clone())), Some(entry.request.turn())),
-            None => (None, None),
-        };
-        if let Some(turn) = old_turn {
-            self.waiting.remove(&turn);
-        }
-        let held = before.as_ref().map_or(&[][..], |(held, _)| held);
-        let new_pool = self.services.get(&key).is_some_and(|entry| entry.fulfilled_for != request.pool);
-        let Choice { held, unmet, also, fulfilled } = self.choose(&request, held, new_pool);
-        let sharing_changed = self.services.get(&key).is_some_and(|entry| {
+        let old = self.services.get(&key);
+        let (before, unmet_before) =
+            old.map_or_else(Default::default, |entry| (entry.held.clone(), entry.unmet.clone()));
+        let new_pool = old.is_some_and(|entry| entry.fulfilled_for != request.pool);
+        let Choice { held, unmet, also, fulfilled } = self.choose(&request, &before, new_pool);
+        let changed = old.is_none() || held != before || unmet != unmet_before;
+        let sharing_changed = old.is_some_and(|entry| {
             entry.request.sharing != request.sharing || entry.request.ports != request.ports
         });
+        if let Some(turn) = old.map(|entry| entry.request.turn()) {
+            self.waiting.remove(&turn);
+        }
         if sharing_changed {
             // Its addresses leave the index under the old key and enter it under the new one.
-            let kept = self.hold(&key, Vec::new());
-            drop(kept);
+            self.hold(&key, Vec::new());
         }
         match self.services.get_mut(&key) {
             Some(entry) => entry.request = request,
-            None => {
-                self.services.insert(
-                    key.clone(),
-                    Entry { request, held: Vec::new(), unmet: None, fulfilled_for: None },
-                );
-            }
+            None => drop(self.services.insert(key.clone(), Entry::new(request))),
         }
-        self.hold(&key, held);
+        if sharing_changed || held != before {
+            self.hold(&key, held);
+        }
         let entry = self.services.get_mut(&key).expect("it was inserted above");
         entry.unmet = unmet;
         if fulfilled {
             entry.fulfilled_for.clone_from(&entry.request.pool);
         }
         self.waiting.insert(&entry.request, entry.unmet.iter().chain(&also));
-        let changed = before.is_none_or(|(held, unmet)| held != entry.held || unmet != entry.unmet);
         decision(&key, entry, changed)
     }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Allocator, Decision, Pool};
+use super::{Allocator, Decision, Holding, Pool};
 use crate::pool::{PoolProblemKind, Space};
+use crate::request::Turn;
 use crate::{AddressRange, PoolProblem, PoolSpec, ServiceKey};
 
 /// What a new set of pools did.
@@ -46,9 +47,23 @@ impl Allocator {
         let (mut open, doubles): (Vec<PoolSpec>, Vec<PoolSpec>) =
             specs.into_iter().partition(|spec| seen.insert(spec.name.clone()));
         open.retain(|spec| rank(spec) > 0);
-        while let Some(fitting) = open.iter().position(|spec| accepted.fits(spec).is_ok()) {
-            accepted.insert(open.remove(fitting));
+        // The first that fits goes next. One that does not is looked at again when the pool in its way moves.
+        let mut due: BTreeSet<usize> = (0..open.len()).collect();
+        let mut blocked: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        while let Some(index) = due.pop_first() {
+            let spec = &open[index];
+            match accepted.fits(spec) {
+                Ok(()) => {
+                    due.extend(blocked.remove(&spec.name).unwrap_or_default());
+                    accepted.insert(spec.clone());
+                }
+                Err((_, PoolProblemKind::OverlapsPool { other, .. })) => {
+                    blocked.entry(other).or_default().push(index);
+                }
+                Err(_) => {}
+            }
         }
+        open.retain(|spec| accepted.pools.get(&spec.name) != Some(spec));
         let mut problems = Vec::new();
         for spec in &open {
             let (path, kind) = accepted.fits(spec).expect_err("the loop has taken all that fit");
@@ -64,9 +79,8 @@ impl Allocator {
     }
 
     fn replace_pools(&mut self, accepted: Accepted) -> Vec<Decision> {
-        let mut touched: BTreeSet<ServiceKey> = BTreeSet::new();
+        let mut touched: Vec<AddressRange> = Vec::new();
         let mut before = std::mem::take(&mut self.pools);
-        let mut pools = BTreeMap::new();
         for (name, spec) in accepted.pools {
             let (name, pool) = match before.remove_entry(name.as_str()) {
                 Some((name, mut pool))
@@ -76,36 +90,47 @@ impl Allocator {
                     (name, pool)
                 }
                 other => {
-                    let name = other.as_ref().map_or_else(|| Arc::from(name), |(name, _)| name.clone());
                     let mut space = Space::new(&spec);
-                    for (address, users) in
-                        spec.ranges.iter().flat_map(|range| self.users.range(range.first()..=range.last()))
-                    {
+                    for (address, _) in self.users_in(&spec.ranges) {
                         space.take(*address);
-                        touched.extend(users.iter().cloned());
                     }
-                    if let Some((_, old)) = other {
-                        touched.extend(self.users_in(&old.spec));
-                    }
+                    touched.extend(&spec.ranges);
+                    let name = match other {
+                        Some((name, old)) => {
+                            touched.extend(old.spec.ranges);
+                            name
+                        }
+                        None => name.into(),
+                    };
                     (name, Pool { spec, space })
                 }
             };
-            pools.insert(name, pool);
+            self.pools.insert(name, pool);
         }
-        for old in before.values() {
-            touched.extend(self.users_in(&old.spec));
-        }
-        self.ranges = ranges_of(&pools);
-        self.order = pools.keys().cloned().collect();
-        self.order.sort_by_key(|name| pools[name].spec.allocation.rank());
-        self.pools = pools;
+        touched.extend(before.into_values().flat_map(|old| old.spec.ranges));
+        self.ranges = ranges_of(&self.pools);
+        self.order = self.pools.keys().cloned().collect();
+        self.order.sort_by_key(|name| self.pools[name].spec.allocation.rank());
         self.waiting.wake_pools();
-        let mut touched: Vec<_> = touched.into_iter().map(|key| self.services[&key].request.turn()).collect();
-        touched.sort();
+        self.follow(&touched)
+    }
+
+    /// Brings services up to date whose addresses in `ranges` are in another pool now, or in none.
+    fn follow(&mut self, ranges: &[AddressRange]) -> Vec<Decision> {
+        let mut moved: BTreeSet<Turn> = BTreeSet::new();
+        for (address, users) in self.users_in(ranges) {
+            let pool = self.pool_of(*address);
+            let has_moved =
+                |holding: &Holding| holding.address == *address && Some(&holding.pool) != pool.as_ref();
+            let users = users.iter().map(|user| &self.services[user]);
+            let users = users.filter(|entry| entry.held.iter().any(has_moved));
+            moved.extend(users.map(|entry| entry.request.turn()));
+        }
         let mut decisions = Vec::new();
-        for (_, key) in touched {
+        for (_, key) in moved {
             let entry = &self.services[&key];
             if entry.unmet.is_some() {
+                // It waits, so it is decided for when those that wait are; until then its pools have the new names.
                 let held = self.with_pools(entry.held.clone());
                 let entry = self.services.get_mut(&key).expect("it was there above");
                 if held != entry.held {
@@ -122,12 +147,8 @@ impl Allocator {
         decisions
     }
 
-    fn users_in(&self, spec: &PoolSpec) -> Vec<ServiceKey> {
-        let ranges = spec.ranges.iter();
-        ranges
-            .flat_map(|range| self.users.range(range.first()..=range.last()))
-            .flat_map(|(_, users)| users.iter().cloned())
-            .collect()
+    fn users_in(&self, ranges: &[AddressRange]) -> impl Iterator<Item = (&IpAddr, &Vec<ServiceKey>)> {
+        ranges.iter().flat_map(|range| self.users.range(range.first()..=range.last()))
     }
 }
 

@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(found, ["a.yaml:1 Namespace a", "a.yaml:9 Service b"]);
         assert_eq!(manifests.errors.len(), 1);
         assert!(
-            manifests.errors[0].to_string().starts_with("a.yaml:6: not YAML: "),
+            manifests.errors[0].to_string().starts_with("a.yaml:5: not YAML: "),
             "{}",
             manifests.errors[0]
         );

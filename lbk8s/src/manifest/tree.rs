@@ -63,8 +63,8 @@ impl Tree {
         let Spanned { value: Node::Leaf(Value::String(text)), referenced, .. } = self.walk(outer).1? else {
             return None;
         };
-        // The text of a block scalar begins on the line behind its `|`.
-        let inside = Self::parse(text, self.before + referenced.line()).ok()?;
+        // The line on which the text begins is its first.
+        let inside = Self::parse(text, self.before + referenced.line().saturating_sub(1)).ok()?;
         Some(inside.locate(inner))
     }
 

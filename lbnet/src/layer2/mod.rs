@@ -15,10 +15,10 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use self::ports::Ports;
+use self::ports::{Followed, Ports};
 use crate::interface::monitor::{Change, Monitor};
 use crate::socket::{OpenError, permitted};
-use crate::{Announcer, Counters, Profile, Rule, Selection};
+use crate::{Announcer, Counters, Interface, Profile, Rule, Selection};
 
 /// How to answer and announce.
 #[derive(Debug, Clone, Default)]
@@ -180,6 +180,8 @@ struct Loop {
     settings: Settings,
     monitor: Monitor,
     ports: Ports,
+    /// The interfaces that answer, as they were when every address was placed last.
+    answering: Vec<Interface>,
     announcer: Announcer,
     rules: BTreeMap<Ipv4Addr, Rule>,
     placed: BTreeMap<Ipv4Addr, BTreeSet<u32>>,
@@ -199,6 +201,7 @@ impl Loop {
             settings,
             monitor,
             ports: Ports::default(),
+            answering: Vec::new(),
             rules: BTreeMap::new(),
             placed: BTreeMap::new(),
             announced: 0,
@@ -287,16 +290,22 @@ impl Loop {
     /// Opens and closes sockets so that they go with the interfaces, then places every address anew.
     fn follow_interfaces(&mut self) {
         let interfaces = self.monitor.interfaces();
-        let usable = interfaces.values().filter(|it| self.settings.interfaces.usable(it).is_ok());
-        for event in self.ports.follow(usable) {
-            if let Event::Opened { interface } = &event {
-                // A link that came back, or one with a new hardware address, is told of everything again.
-                let index = interfaces.values().find(|it| it.name == *interface).map(|it| it.index);
-                for placed in self.placed.values_mut() {
-                    index.map(|index| placed.remove(&index));
-                }
-            }
-            let _ = self.events.send(event);
+        let usable: Vec<&Interface> =
+            interfaces.values().filter(|it| self.settings.interfaces.usable(it).is_ok()).collect();
+        let Followed { events, renewed } = self.ports.follow(usable.iter().copied());
+        let now: Vec<Interface> =
+            usable.into_iter().filter(|it| self.ports.is_open(it.index)).cloned().collect();
+        for event in events {
+            self.tell(event);
+        }
+        // An interface that does not answer may change without a look at every address.
+        if renewed.is_empty() && now == self.answering {
+            return;
+        }
+        self.answering = now;
+        // A link that came back, or one with a new hardware address, is told of everything again.
+        for placed in self.placed.values_mut() {
+            placed.retain(|index| !renewed.contains(index));
         }
         let addresses: Vec<Ipv4Addr> = self.rules.keys().copied().collect();
         for address in addresses {
@@ -306,8 +315,7 @@ impl Loop {
 
     /// Answers for `address` where its rule says, and announces it where that is new.
     fn place(&mut self, address: Ipv4Addr) {
-        let open = self.monitor.interfaces().values().filter(|it| self.ports.is_open(it.index));
-        let chosen = self.rules[&address].choose(address, open);
+        let chosen = self.rules[&address].choose(address, self.answering.iter());
         let before = self.placed.insert(address, chosen.clone());
         if before.as_ref() == Some(&chosen) {
             return;

@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::exit::{EXIT_CODES, Outcome};
+
+/// LoadBalancer addresses for Kubernetes clusters that have no cloud.
+///
+/// A Service of type LoadBalancer gets an address out of your own ranges, and one node answers ARP for it. lbd
+/// reads the objects and annotations of MetalLB's layer-2 mode as they are.
+#[derive(Debug, Parser)]
+#[command(name = "lbd", disable_version_flag = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole story on a LAN of namespaces on this machine; changes nothing outside of them
+    Demo(DemoArguments),
+    /// Serve the Services of manifest files on this host, without a cluster
+    Run(RunArguments),
+    /// Give addresses to the Services of a cluster (one replica)
+    Controller(ControllerArguments),
+    /// Answer on this node for the addresses it owns (on every node)
+    Speaker(SpeakerArguments),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Print one JSON object a line: each step with what the client saw, and last `{"done":true,...}`
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Manifests: files, or folders of .yaml, .yml and .json files. Objects are created in this order, and
+    /// changes of the files are followed
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// Serve the store on this loopback address, for kubectl and other clients
+    #[arg(long, value_name = "127.0.0.1:PORT", value_parser = loopback)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Answer on this interface only (repeatable). By default: on the interfaces that carry an address's subnet
+    #[arg(long = "interface", short, value_name = "NAME")]
+    pub(crate) interfaces: Vec<String>,
+    /// The name of this host as a node. By default: its host name
+    #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Use the store at this address (`lbd run --listen`), without a kubeconfig
+    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig")]
+    pub(crate) server: Option<String>,
+    /// The namespace of pools and advertisements
+    #[arg(long, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// Serve only Services of this loadBalancerClass. By default: those without a class
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) lb_class: Option<String>,
+    /// End when standard input closes: for a parent that may die
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArguments {
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpeakerArguments {
+    /// The name of this node, as its Node object is called
+    #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: String,
+    /// Answer on this interface only (repeatable). By default: on the interfaces that carry an address's subnet
+    #[arg(long = "interface", short, value_name = "NAME")]
+    pub(crate) interfaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+}
+
+/// The store has no users and no passwords: it is for this host only.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "write an address and a port, as in 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("the store knows no users, so it listens on loopback only, as in 127.0.0.1:8080".to_owned())
+    }
+}
+
+/// `lbd version`.
+pub(crate) fn print_version() -> Outcome {
+    writeln!(std::io::stdout(), "lbd {}", env!("CARGO_PKG_VERSION"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_store_listens_on_loopback_only() {
+        assert!(loopback("127.0.0.1:8080").is_ok() && loopback("[::1]:8080").is_ok());
+        assert!(loopback("0.0.0.0:8080").unwrap_err().contains("loopback only"));
+        assert!(loopback("8080").unwrap_err().contains("127.0.0.1:8080"));
+    }
+}

@@ -1,0 +1,28 @@
+//! The way to the API server.
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::cli::ServerArguments;
+use crate::exit::Failure;
+
+/// A client for what the arguments name: a store, a kubeconfig, the cluster around us, or the user's default.
+pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failure> {
+    let mut config = match (&arguments.server, &arguments.kubeconfig) {
+        (Some(url), _) => {
+            let url = url.parse().map_err(|error| Failure::Client(format!("--server {url}: {error}")))?;
+            Config::new(url)
+        }
+        (None, Some(file)) => {
+            let fail = |error: kube::config::KubeconfigError| {
+                Failure::Client(format!("--kubeconfig {}: {error}", file.display()))
+            };
+            let kubeconfig = Kubeconfig::read_from(file).map_err(fail)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(fail)?
+        }
+        (None, None) => Config::infer().await.map_err(|error| Failure::Client(error.to_string()))?,
+    };
+    // Our loops try again themselves, with what is right by then; retries below them would only delay that.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| Failure::Client(error.to_string()))
+}

@@ -1,0 +1,63 @@
+//! Exit codes, and the last words of a command that failed.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use lblab::LabError;
+use lbnet::StartError;
+use lbnet::socket::OpenError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The laboratory could not be built.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// Answering could not start.
+    #[error("cannot answer on this host's interfaces: {0}")]
+    Start(#[from] StartError),
+    /// There is no way to the API server.
+    #[error("cannot find the API server: {0}\nGive --server URL, --kubeconfig FILE, or run inside a cluster")]
+    Client(String),
+    /// The demo saw something else than it should.
+    #[error("the demo failed at step {step}: {why}")]
+    Demo {
+        /// The number of the step.
+        step: u32,
+        /// What was seen, and what was expected.
+        why: String,
+    },
+    /// Stopped from outside before the work was done.
+    #[error("interrupted")]
+    Interrupted,
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What a command comes to.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// The exit codes, as `--help` lists them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    the work is done, or a daemon was told to stop
+  1    it failed; the message says why
+  2    the arguments are not right
+  3    not permitted: no raw sockets, or no namespaces
+  130  interrupted before the work was done (demo)";
+
+/// Says why a command failed, and how that is told to the caller.
+pub(crate) fn report(outcome: Outcome) -> ExitCode {
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    let code = match &failure {
+        Failure::Lab(LabError::Forbidden { .. })
+        | Failure::Start(StartError::Socket(OpenError::NotPermitted(_))) => 3,
+        Failure::Interrupted => 130,
+        // Whoever read our output has gone; that is no failure of ours, and nobody is left to be told.
+        Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+        _ => 1,
+    };
+    let _ = writeln!(anstream::stderr(), "lbd: {failure}");
+    ExitCode::from(code)
+}

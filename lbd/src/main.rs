@@ -1,0 +1,33 @@
+//! LoadBalancer addresses for Kubernetes clusters that have no cloud.
+//!
+//! This is the thin end: arguments, wiring, output and exit codes. What is decided, is decided in `lbcore`;
+//! what is watched and written, in `lbk8s`; what goes over the wire, in `lbnet`.
+
+mod cli;
+mod client;
+mod controller;
+mod demo;
+mod exit;
+mod logs;
+mod run;
+mod shutdown;
+mod speaker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // No thread exists yet: the demo enters namespaces of its own, which a process with threads cannot.
+    let result = match cli.command {
+        Command::Demo(arguments) => demo::main(&arguments),
+        Command::Run(arguments) => run::main(&arguments),
+        Command::Controller(arguments) => controller::main(arguments),
+        Command::Speaker(arguments) => speaker::main(arguments),
+        Command::Version => cli::print_version(),
+    };
+    exit::report(result)
+}

@@ -1,0 +1,63 @@
+//! The manifest files, looked at again and again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use lbk8s::Store;
+use lbk8s::manifest::apply::Applier;
+use lbk8s::manifest::{files, load};
+
+use super::show::Show;
+
+/// What tells that a file has changed: its length and when it was written.
+type Stamp = BTreeMap<PathBuf, Option<(u64, SystemTime)>>;
+
+/// The files and what was applied of them.
+#[derive(Debug)]
+pub(super) struct Files {
+    paths: Vec<PathBuf>,
+    stamp: Option<Stamp>,
+    applier: Applier,
+}
+
+impl Files {
+    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+        Self { paths, stamp: None, applier: Applier::default() }
+    }
+
+    /// Applies the files if they have changed. While one of them cannot be read, its objects stay: the applier
+    /// would otherwise take an editor's half-written file for their deletion.
+    pub(super) fn look(&mut self, store: &Store, show: &Show) {
+        let stamp = self.stamp();
+        if self.stamp.as_ref() == Some(&stamp) {
+            return;
+        }
+        let first = self.stamp.replace(stamp).is_none();
+        let manifests = load(&self.paths);
+        for error in &manifests.errors {
+            show.warn(&error.to_string());
+        }
+        if !manifests.errors.is_empty() && !first {
+            show.warn("the files are not applied until this is mended; what was applied stays in force");
+            return;
+        }
+        let applied = self.applier.apply(store, &manifests.objects);
+        for (place, fault) in &applied.faults {
+            show.warn(&format!("{place}: {fault}"));
+        }
+        for (object, done) in &applied.done {
+            show.note(&format!("{object} {done}"));
+        }
+        show.places(manifests.objects);
+    }
+
+    fn stamp(&self) -> Stamp {
+        let all = self.paths.iter().flat_map(|path| files(path).unwrap_or_else(|_| vec![path.clone()]));
+        let stamp = |file: PathBuf| {
+            let metadata = file.metadata().ok().and_then(|it| Some((it.len(), it.modified().ok()?)));
+            (file, metadata)
+        };
+        all.map(stamp).collect()
+    }
+}

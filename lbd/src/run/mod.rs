@@ -1,0 +1,104 @@
+//! `lbd run`: both roles on the embedded store, filled from manifest files, on this host's interfaces.
+
+mod files;
+mod show;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use lbk8s::speaker::WithoutSlices;
+use lbk8s::{Store, controller, speaker};
+use lbnet::Layer2;
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+use self::files::Files;
+use self::show::Show;
+use crate::cli::RunArguments;
+use crate::exit::Outcome;
+use crate::speaker::selection;
+use crate::{logs, shutdown};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+pub(crate) fn main(arguments: &RunArguments) -> Outcome {
+    // What matters is shown as it happens; the log is for what went wrong besides.
+    logs::start("error");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(arguments))
+}
+
+async fn serve(arguments: &RunArguments) -> Outcome {
+    let store = Store::default();
+    let show = Show::default();
+    let mut files = Files::new(arguments.manifests.clone());
+    let node = arguments.node_name.clone().unwrap_or_else(host_name);
+    // The objects are there before anybody decides: their order breaks ties.
+    files.look(&store, &show);
+    register(store.client(), &node).await;
+
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn_local(show.clone().follow(store.client()));
+    let notices = show.clone();
+    let settings = controller::Settings { identity: node.clone(), ..controller::Settings::default() };
+    let client = store.client();
+    tasks.spawn_local(async move { controller::run(client, settings, move |notice| notices.notice(notice)).await });
+    match Layer2::start(lbnet::Settings { interfaces: selection(&arguments.interfaces), ..Default::default() }) {
+        Ok((layer2, wire)) => {
+            let settings = speaker::Settings {
+                node,
+                namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
+                class: None,
+                without_slices: WithoutSlices::Served,
+            };
+            tasks.spawn_local(speaker::run(store.client(), settings, layer2, wire));
+        }
+        Err(error) => show.warn(&format!("nobody answers ARP: {error}. Addresses are given all the same")),
+    }
+    if let Some(at) = arguments.listen {
+        match TcpListener::bind(at).await {
+            Ok(listener) => {
+                let store = store.clone();
+                show.note(&format!("the store listens on http://{at}"));
+                tasks.spawn_local(async move {
+                    if let Err(error) = store.serve(listener).await {
+                        tracing::error!(%error, "the store listens no more");
+                    }
+                });
+            }
+            Err(error) => show.warn(&format!("the store does not listen on {at}: {error}. Choose another port")),
+        }
+    }
+    let mut looking = tokio::time::interval(LOOK_EVERY);
+    let stop = shutdown::requested(false);
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            stopped = &mut stop => return Ok(stopped?),
+            _ = looking.tick() => files.look(&store, &show),
+            // The roles never end by themselves; a panic in one was printed and ends the command.
+            Some(ended) = tasks.join_next() => ended.map_err(std::io::Error::other)?,
+        }
+    }
+}
+
+/// This host as a node, so that it is a candidate for every address.
+async fn register(client: Client, name: &str) {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some([("kubernetes.io/hostname".to_owned(), name.to_owned())].into()),
+        ..ObjectMeta::default()
+    };
+    let node = Node { metadata, ..Node::default() };
+    // A manifest may have made it.
+    let _ = Api::<Node>::all(client).create(&PostParams::default(), &node).await;
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim().to_lowercase();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

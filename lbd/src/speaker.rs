@@ -1,0 +1,37 @@
+//! `lbd speaker`.
+
+use lbk8s::speaker::{Settings, WithoutSlices, run};
+use lbnet::{Layer2, Selection};
+
+use crate::cli::SpeakerArguments;
+use crate::exit::Outcome;
+use crate::{client, logs, shutdown};
+
+pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
+    logs::start("info");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = client::connect(&arguments.server).await?;
+        let interfaces = selection(&arguments.interfaces);
+        let (layer2, wire) = Layer2::start(lbnet::Settings { interfaces, ..lbnet::Settings::default() })?;
+        let until_stdin_closes = arguments.server.until_stdin_closes;
+        let settings = Settings {
+            node: arguments.node_name,
+            namespace: arguments.server.namespace,
+            class: arguments.server.lb_class,
+            without_slices: WithoutSlices::NotServed,
+        };
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
+        tokio::select! {
+            () = run(client, settings, layer2, wire) => {}
+            stop = shutdown::requested(until_stdin_closes) => stop?,
+        }
+        tracing::info!("speaker stops");
+        Ok(())
+    })
+}
+
+/// The interfaces that the command line chooses.
+pub(crate) fn selection(names: &[String]) -> Selection {
+    if names.is_empty() { Selection::default() } else { Selection::only(names) }
+}
