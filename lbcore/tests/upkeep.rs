@@ -220,6 +220,19 @@ fn adoption_keeps_what_is_held_and_the_older_of_a_double() {
 }
 
 #[test]
+fn addresses_are_listed_in_one_order_whatever_came_first() {
+    let mut allocator = world(vec![pool("p", &["10.0.0.0/30", "fd00::/64"])]);
+    allocator.request(asks("a/a", Families::Prefer { primary: Family::V6 }));
+    // The wish cannot be fulfilled; what is held is kept, and listed as it would be after a restart.
+    let refused = Request { pool: Some("gone".to_owned()), ..pinned("a/a", PREFER, &["10.0.0.0"]) };
+    let kept = allocator.request(refused.clone());
+    assert_eq!(kept.addresses(), ips(&["10.0.0.0", "fd00::"]));
+    let mut restarted = world(vec![pool("p", &["10.0.0.0/30", "fd00::/64"])]);
+    let adopted = restarted.adopt(vec![claim(refused, &["10.0.0.0", "fd00::"], Some("p"))]);
+    assert_eq!(adopted[0].addresses(), kept.addresses());
+}
+
+#[test]
 fn an_address_outside_all_pools_is_adopted_only_with_a_recorded_pool() {
     let mut allocator = world(vec![pool("p", &["10.0.0.0/30"])]);
     let decisions = allocator.adopt(vec![
@@ -414,6 +427,19 @@ fn a_bad_edit_keeps_its_last_good_form_against_another_edit() {
     ]);
     let names: Vec<_> = allocator.pools().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[test]
+fn edits_that_make_room_for_each_other_all_come_in_force() {
+    let pools = |shift: usize| -> Vec<PoolSpec> {
+        let at = |n| {
+            aged(&format!("p{n}"), &[&format!("10.0.{}.0/24", n + shift)], i64::try_from(n).expect("small"))
+        };
+        (0..9).map(at).collect()
+    };
+    let mut allocator = world(pools(0));
+    assert_eq!(allocator.set_pools(pools(1)).problems, []);
+    assert_eq!(allocator.pools().cloned().collect::<Vec<_>>(), pools(1));
 }
 
 #[test]

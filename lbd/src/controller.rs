@@ -17,7 +17,11 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
             class: arguments.server.lb_class,
             ..Settings::default()
         };
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace, "controller starts");
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            namespace = settings.namespace,
+            "controller starts"
+        );
         tokio::select! {
             () = run(client, settings, log) => {}
             stop = shutdown::requested(until_stdin_closes) => stop?,

@@ -28,6 +28,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             What::Unknown => write!(f, "unknown field {:?}", self.path.to_string()),
+            What::Mismatch(why) if self.path.0.is_empty() => f.write_str(why),
             What::Mismatch(why) => write!(f, "{}: {why}", self.path),
         }
     }

@@ -205,4 +205,15 @@ impl Net {
         let request = self.0.route().add(route.build());
         request.execute().await.map_err(LabError::netlink(format!("adding a route to {net}/{prefix}")))
     }
+
+    /// Says that `net` is on the wire of `link`, without a router.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn add_link_route(&self, net: Ipv4Addr, prefix: u8, link: u32) -> Result<(), LabError> {
+        let route =
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(net, prefix).output_interface(link);
+        let request = self.0.route().add(route.build()).replace();
+        request.execute().await.map_err(LabError::netlink(format!("adding a route to {net}/{prefix}")))
+    }
 }

@@ -159,7 +159,6 @@ impl Allocator {
     /// Of two services that claim one address and may not share it, the older keeps it.
     pub fn adopt(&mut self, mut claims: Vec<Claim>) -> Vec<Decision> {
         claims.sort_by_cached_key(|claim| claim.request.turn());
-        self.services.reserve(claims.len());
         for Claim { request, addresses, recorded_pool } in &claims {
             let mut held: Vec<Holding> = Vec::new();
             for &address in addresses {
@@ -279,9 +278,7 @@ impl Allocator {
             Some(entry) => entry.request = request,
             None => drop(self.services.insert(key.clone(), Entry::new(request))),
         }
-        if sharing_changed || held != before {
-            self.hold(&key, held);
-        }
+        self.hold(&key, held);
         let entry = self.services.get_mut(&key).expect("it was inserted above");
         entry.unmet = unmet;
         if fulfilled {

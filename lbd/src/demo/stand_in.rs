@@ -17,20 +17,22 @@ pub(super) struct StandIn<'l> {
     lan: &'l DemoLan,
     client: Client,
     proxies: Vec<Proxy>,
+    next_number: u8,
     /// The number of each Service: the last part of its pods' addresses.
     numbers: BTreeMap<(String, String), u8>,
 }
 
 impl<'l> StandIn<'l> {
-    pub(super) fn new(lan: &'l DemoLan, client: Client) -> Self {
+    pub(super) fn new(lan: &'l DemoLan, client: Client, first_pod: u8) -> Self {
         let proxies = lan.nodes.iter().map(|_| Proxy::default()).collect();
-        Self { lan, client, proxies, numbers: BTreeMap::new() }
+        Self { lan, client, proxies, next_number: first_pod, numbers: BTreeMap::new() }
     }
 
     /// Runs a pod on each node for every port of the Service, and says so in an endpoint slice.
     pub(super) async fn run_pods(&mut self, service: &Value) -> Result<(), Failure> {
         let (namespace, name) = key(service);
-        let number = u8::try_from(self.numbers.len() + 10).map_err(std::io::Error::other)?;
+        let number = self.next_number;
+        self.next_number += 1;
         self.numbers.insert((namespace.clone(), name.clone()), number);
         let mut endpoints = Vec::new();
         for node in &self.lan.nodes {
@@ -103,5 +105,9 @@ fn key(service: &Value) -> (String, String) {
 fn ports(service: &Value) -> Vec<(u16, u16)> {
     let number = |value: &Value| value.as_u64().and_then(|it| u16::try_from(it).ok());
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports.filter_map(|port| Some((number(&port["port"])?, number(&port["targetPort"]).or(number(&port["port"]))?))).collect()
+    ports
+        .filter_map(|port| {
+            Some((number(&port["port"])?, number(&port["targetPort"]).or(number(&port["port"]))?))
+        })
+        .collect()
 }

@@ -46,7 +46,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
 
 impl<'l> World<'l> {
-    pub(super) async fn start(lan: &'l DemoLan) -> Result<Self, Failure> {
+    /// Starts a cluster on the nodes of the LAN. Its pods are numbered from `first_pod`: two clusters on one LAN
+    /// must not share any.
+    pub(super) async fn start(lan: &'l DemoLan, first_pod: u8) -> Result<Self, Failure> {
         let store = Store::default();
         let client = store.client();
         let nodes: Api<KubeNode> = Api::all(client.clone());
@@ -74,7 +76,7 @@ impl<'l> World<'l> {
             let process = node.host.start(format!("the speaker of {}", node.name()), command).await?;
             speakers.push(Logged::new(process));
         }
-        let stand_in = StandIn::new(lan, client.clone());
+        let stand_in = StandIn::new(lan, client.clone(), first_pod);
         Ok(Self { lan, store, client, serving, controller, speakers, stand_in })
     }
 
@@ -173,16 +175,19 @@ impl<'l> World<'l> {
     fn give_up_after(&mut self, started: Instant, otherwise: &str) -> Result<(), Failure> {
         for logged in [&mut self.controller].into_iter().chain(&mut self.speakers) {
             if let Some(status) = logged.process.child().try_wait()? {
-                logged.read();
-                let last = logged.log.iter().rev().take(3).map(Value::to_string).collect::<Vec<_>>();
-                let (name, last) = (logged.process.name(), last.join("; "));
+                let last = logged.last_words();
+                let name = logged.process.name();
                 return Err(std::io::Error::other(format!("{name} ended ({status}): {last}")).into());
             }
         }
         if started.elapsed() < PATIENCE {
             return Ok(());
         }
-        Err(std::io::Error::other(format!("after {PATIENCE:?}: {otherwise}")).into())
+        let last = self.controller.last_words();
+        Err(std::io::Error::other(format!(
+            "after {PATIENCE:?}: {otherwise}; the controller said last: {last}"
+        ))
+        .into())
     }
 }
 
@@ -206,6 +211,12 @@ impl Logged {
             });
         }
         Self { process, lines, log: Vec::new() }
+    }
+
+    fn last_words(&mut self) -> String {
+        self.read();
+        let last = &self.log[self.log.len().saturating_sub(3)..];
+        last.iter().map(Value::to_string).collect::<Vec<_>>().join("; ")
     }
 
     fn read(&mut self) {

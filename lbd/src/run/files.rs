@@ -8,7 +8,7 @@ use lbk8s::Store;
 use lbk8s::manifest::apply::Applier;
 use lbk8s::manifest::{files, load};
 
-use super::show::Show;
+use super::show::{Show, note, warn};
 
 /// What tells that a file has changed: its length and when it was written.
 type Stamp = BTreeMap<PathBuf, Option<(u64, SystemTime)>>;
@@ -36,18 +36,18 @@ impl Files {
         let first = self.stamp.replace(stamp).is_none();
         let manifests = load(&self.paths);
         for error in &manifests.errors {
-            show.warn(&error.to_string());
+            warn(&error.to_string());
         }
         if !manifests.errors.is_empty() && !first {
-            show.warn("the files are not applied until this is mended; what was applied stays in force");
+            warn("the files are not applied until this is mended; what was applied stays in force");
             return;
         }
         let applied = self.applier.apply(store, &manifests.objects);
         for (place, fault) in &applied.faults {
-            show.warn(&format!("{place}: {fault}"));
+            warn(&format!("{place}: {fault}"));
         }
         for (object, done) in &applied.done {
-            show.note(&format!("{object} {done}"));
+            note(&format!("{object} {done}"));
         }
         show.places(manifests.objects);
     }

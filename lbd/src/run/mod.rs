@@ -10,12 +10,13 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lbk8s::speaker::WithoutSlices;
 use lbk8s::{Store, controller, speaker};
-use lbnet::Layer2;
+use lbnet::{Layer2, StartError};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 
 use self::files::Files;
-use self::show::Show;
+use self::show::{Show, note, warn};
 use crate::cli::RunArguments;
 use crate::exit::Outcome;
 use crate::speaker::selection;
@@ -45,31 +46,32 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let notices = show.clone();
     let settings = controller::Settings { identity: node.clone(), ..controller::Settings::default() };
     let client = store.client();
-    tasks.spawn_local(async move { controller::run(client, settings, move |notice| notices.notice(notice)).await });
-    match Layer2::start(lbnet::Settings { interfaces: selection(&arguments.interfaces), ..Default::default() }) {
-        Ok((layer2, wire)) => {
-            let settings = speaker::Settings {
-                node,
-                namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
-                class: None,
-                without_slices: WithoutSlices::Served,
-            };
-            tasks.spawn_local(speaker::run(store.client(), settings, layer2, wire));
-        }
-        Err(error) => show.warn(&format!("nobody answers ARP: {error}. Addresses are given all the same")),
+    tasks.spawn_local(async move {
+        controller::run(client, settings, move |notice| notices.notice(notice)).await;
+    });
+    if let Some((layer2, wire)) = answer(&arguments.interfaces) {
+        let settings = speaker::Settings {
+            node,
+            namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
+            class: None,
+            without_slices: WithoutSlices::Served,
+        };
+        tasks.spawn_local(speaker::run(store.client(), settings, layer2, wire));
     }
     if let Some(at) = arguments.listen {
         match TcpListener::bind(at).await {
             Ok(listener) => {
                 let store = store.clone();
-                show.note(&format!("the store listens on http://{at}"));
+                note(&format!("the store listens on http://{at}"));
                 tasks.spawn_local(async move {
                     if let Err(error) = store.serve(listener).await {
                         tracing::error!(%error, "the store listens no more");
                     }
                 });
             }
-            Err(error) => show.warn(&format!("the store does not listen on {at}: {error}. Choose another port")),
+            Err(error) => {
+                warn(&format!("the store does not listen on {at}: {error}. Choose another port"));
+            }
         }
     }
     let mut looking = tokio::time::interval(LOOK_EVERY);
@@ -81,6 +83,28 @@ async fn serve(arguments: &RunArguments) -> Outcome {
             _ = looking.tick() => files.look(&store, &show),
             // The roles never end by themselves; a panic in one was printed and ends the command.
             Some(ended) = tasks.join_next() => ended.map_err(std::io::Error::other)?,
+        }
+    }
+}
+
+/// Answers on the chosen interfaces; on those of them that are there, if some are not.
+fn answer(interfaces: &[String]) -> Option<(Layer2, UnboundedReceiver<lbnet::Event>)> {
+    let mut names = interfaces.to_vec();
+    loop {
+        let interfaces = selection(&names);
+        match Layer2::start(lbnet::Settings { interfaces, ..lbnet::Settings::default() }) {
+            Ok(started) => return Some(started),
+            Err(error) => {
+                if let StartError::NoInterface { name, .. } = &error
+                    && names.len() > 1
+                {
+                    warn(&format!("{error}. The other interfaces answer"));
+                    names.retain(|chosen| chosen != name);
+                } else {
+                    warn(&format!("nobody answers ARP: {error}. Addresses are given all the same"));
+                    return None;
+                }
+            }
         }
     }
 }

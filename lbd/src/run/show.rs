@@ -35,16 +35,6 @@ type Row = [String; 6];
 const HEADER: [&str; 6] = ["NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)"];
 
 impl Show {
-    /// A line for information.
-    pub(super) fn note(&self, text: &str) {
-        print(&format!("{DIM}{text}{DIM:#}"));
-    }
-
-    /// Something is wrong, and the rest goes on.
-    pub(super) fn warn(&self, text: &str) {
-        let _ = writeln!(anstream::stderr(), "{WARN}warning:{WARN:#} {text}");
-    }
-
     /// Remembers where the objects stand in files.
     pub(super) fn places(&self, manifests: Vec<Manifest>) {
         self.0.borrow_mut().manifests = manifests;
@@ -53,17 +43,17 @@ impl Show {
     /// What the controller tells.
     pub(super) fn notice(&self, notice: &Notice) {
         match notice {
-            Notice::Pools { pools, .. } if pools.is_empty() => self.note("no pool is in force"),
+            Notice::Pools { pools, .. } if pools.is_empty() => note("no pool is in force"),
             Notice::Pools { source, pools } => {
                 for (pool, ranges, total) in pools {
-                    self.note(&format!("pool {pool:?} from {source}: {}, {total} addresses", ranges.join(", ")));
+                    note(&format!("pool {pool:?} from {source}: {}, {total} addresses", ranges.join(", ")));
                 }
             }
             Notice::Problem(problem) => {
                 let state = self.0.borrow();
                 let manifest = state.manifests.iter().find(|manifest| manifest.is(&problem.object));
                 let place = manifest.map(|manifest| format!("{}: ", manifest.locate_problem(problem)));
-                self.warn(&format!("{}{problem}", place.unwrap_or_default()));
+                warn(&format!("{}{problem}", place.unwrap_or_default()));
             }
         }
     }
@@ -81,7 +71,7 @@ impl Show {
                     Watched::Synced | Watched::Failed(_) => {}
                 },
                 Some(told) = events.next() => if let Watched::Set(event) = told {
-                    self.event(&event);
+                    show_event(&event);
                 },
             }
         }
@@ -101,23 +91,23 @@ impl Show {
     }
 
     fn gone(&self, namespace: String, name: String) {
-        self.note(&format!("Service {namespace}/{name} is gone"));
+        note(&format!("Service {namespace}/{name} is gone"));
         self.0.borrow_mut().rows.remove(&(namespace, name));
     }
+}
 
-    fn event(&self, event: &Event) {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let reason = text(&event.reason);
-        // The controller has told of it already, with the place.
-        if reason == "ConfigurationError" {
-            return;
-        }
-        let style = if event.type_.as_deref() == Some("Warning") { WARN } else { GOOD };
-        let about = event.regarding.clone().unwrap_or_default();
-        let namespace = about.namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
-        let (kind, name, note) = (text(&about.kind), text(&about.name), text(&event.note));
-        print(&format!("{style}{reason}{style:#}  {kind} {namespace}{name}: {note}"));
+fn show_event(event: &Event) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let reason = text(&event.reason);
+    // The controller has told of it already, with the place.
+    if reason == "ConfigurationError" {
+        return;
     }
+    let style = if event.type_.as_deref() == Some("Warning") { WARN } else { GOOD };
+    let about = event.regarding.clone().unwrap_or_default();
+    let namespace = about.namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let (kind, name, note) = (text(&about.kind), text(&about.name), text(&event.note));
+    print(&format!("{style}{reason}{style:#}  {kind} {namespace}{name}: {note}"));
 }
 
 fn row(service: &Service) -> Row {
@@ -141,6 +131,16 @@ fn columns(row: &Row) -> String {
     const WIDTHS: [usize; 5] = [13, 22, 13, 14, 16];
     let padded = row.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:<width$} "));
     padded.chain([row[5].clone()]).collect()
+}
+
+/// A line for information.
+pub(super) fn note(text: &str) {
+    print(&format!("{DIM}{text}{DIM:#}"));
+}
+
+/// Something is wrong, and the rest goes on.
+pub(super) fn warn(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{WARN}warning:{WARN:#} {text}");
 }
 
 /// A line on standard output. Whoever reads it may have gone; the service goes on.

@@ -57,6 +57,8 @@ pub struct Controller {
     queue: VecDeque<ServiceKey>,
     queued: BTreeSet<ServiceKey>,
     problems: BTreeSet<Problem>,
+    /// Where the pools in force were read.
+    source: &'static str,
     notices: Vec<Notice>,
 }
 
@@ -167,12 +169,13 @@ impl Controller {
             });
             pools.collect()
         };
-        let before = summary(&self.allocator);
+        let before = Notice::Pools { source: self.source, pools: summary(&self.allocator) };
         let changed = self.allocator.set_pools(self.config.pools());
         self.enqueue(&changed.decisions);
-        let after = summary(&self.allocator);
+        self.source = self.config.source();
+        let after = Notice::Pools { source: self.source, pools: summary(&self.allocator) };
         if before != after {
-            self.notices.push(Notice::Pools { source: self.config.source(), pools: after });
+            self.notices.push(after);
         }
         let between = changed.problems.iter().map(|problem| self.config.blame(problem));
         let problems: BTreeSet<Problem> = self.config.problems().into_iter().chain(between).collect();

@@ -33,8 +33,12 @@ impl Applier {
         let mut applied = Applied::default();
         let mut wanted = BTreeMap::new();
         for manifest in objects {
-            let Some(value) = prepare(store, manifest, &mut applied.faults) else { continue };
-            let reference = Manifest { value: value.clone(), ..manifest.clone() }.reference();
+            let reference = manifest.reference_in_cluster();
+            let Some(value) = prepare(store, manifest, &mut applied.faults) else {
+                // If it is in the store, it stays as it was applied before.
+                wanted.extend(self.known.get(&reference).map(|before| (reference.clone(), before.clone())));
+                continue;
+            };
             let result = match self.known.get(&reference) {
                 Some(before) if *before == value => Ok(None),
                 Some(before) => {
@@ -65,7 +69,8 @@ impl Applier {
     }
 }
 
-/// The object as it is applied: with a namespace, and without a status. Says what is wrong with it.
+/// The object as it is applied: with a namespace, and without a status. Says what is wrong with it; nothing is
+/// left to apply if a value does not fit its field.
 fn prepare(store: &Store, manifest: &Manifest, faults: &mut Vec<(Place, String)>) -> Option<Value> {
     let reference = manifest.reference();
     let Some(kind) = store.kinds().of(&manifest.value) else {
@@ -78,13 +83,17 @@ fn prepare(store: &Store, manifest: &Manifest, faults: &mut Vec<(Place, String)>
     if kind.namespaced && reference.namespace.is_empty() {
         value["metadata"]["namespace"] = json!("default");
     }
+    let mut fits = true;
     for fault in (kind.check)(&value) {
         let place = manifest.locate(&fault.path);
         let message = match &fault.what {
             What::Unknown => {
                 format!("{reference}: unknown field {:?}; it is passed over", fault.path.to_string())
             }
-            What::Mismatch(_) => format!("{reference}: {fault}"),
+            What::Mismatch(_) => {
+                fits = false;
+                format!("{reference}: {fault}; the object is left out")
+            }
         };
         faults.push((place, message));
     }
@@ -97,7 +106,7 @@ fn prepare(store: &Store, manifest: &Manifest, faults: &mut Vec<(Place, String)>
         faults.push((manifest.locate(&crate::schema::FieldPath::parse("metadata.namespace")), message));
     }
     value.as_object_mut().map(|value| value.remove("status"));
-    Some(value)
+    fits.then_some(value)
 }
 
 /// The merge patch that leads from one manifest to the next. What others have written beside it stays.

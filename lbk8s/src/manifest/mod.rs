@@ -167,7 +167,7 @@ impl Manifests {
 }
 
 impl Manifest {
-    /// The reference of the object. A namespaced object without a namespace is in `default`.
+    /// The reference of the object, as it is written.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -183,10 +183,15 @@ impl Manifest {
     /// Whether the object is the one that `object` names.
     #[must_use]
     pub fn is(&self, object: &ObjectRef) -> bool {
+        self.reference().same_name(object) || self.reference_in_cluster().same_name(object)
+    }
+
+    /// The reference under which a namespaced object is applied: without a namespace of its own, in `default`.
+    #[must_use]
+    pub fn reference_in_cluster(&self) -> ObjectRef {
         let own = self.reference();
-        let namespace =
-            if own.namespace.is_empty() && !object.namespace.is_empty() { "default" } else { &own.namespace };
-        own.kind == object.kind && own.name == object.name && namespace == object.namespace
+        let namespace = if own.namespace.is_empty() { "default".to_owned() } else { own.namespace };
+        ObjectRef { namespace, ..own }
     }
 
     /// The place of a field; of its nearest parent if the field itself is not there.

@@ -3,7 +3,8 @@
 #![allow(unreachable_pub, reason = "the derive writes a module of its own around its items")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{CustomResource, KubeSchema};
+use kube::core::ObjectMeta;
+use kube::{CustomResource, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,7 @@ pub struct IPAddressPoolStatus {
     group = "metallb.io",
     version = "v1beta1",
     kind = "L2Advertisement",
+    root = "L2AdvertisementWithSpec",
     namespaced,
     status = "L2AdvertisementStatus",
     derive = "Default",
@@ -105,6 +107,37 @@ pub struct L2AdvertisementSpec {
     /// Nodes that are better than others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_node_selectors: Option<Vec<PreferredNode>>,
+}
+
+/// An `L2Advertisement`. MetalLB's schema does not require a spec: without one, every pool is announced from
+/// everywhere.
+#[derive(Resource, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[resource(inherit = L2AdvertisementWithSpec)]
+#[serde(rename_all = "camelCase", default)]
+pub struct L2Advertisement {
+    /// `metallb.io/v1beta1`.
+    pub api_version: String,
+    /// `L2Advertisement`.
+    pub kind: String,
+    /// Name, namespace, labels.
+    pub metadata: ObjectMeta,
+    /// What is announced.
+    pub spec: L2AdvertisementSpec,
+    /// Nothing yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<L2AdvertisementStatus>,
+}
+
+impl Default for L2Advertisement {
+    fn default() -> Self {
+        Self {
+            api_version: Self::api_version(&()).into_owned(),
+            kind: Self::kind(&()).into_owned(),
+            metadata: ObjectMeta::default(),
+            spec: L2AdvertisementSpec::default(),
+            status: None,
+        }
+    }
 }
 
 /// A node that is better than others.

@@ -1,0 +1,17 @@
+//! The embedded store as its clients see it: each test claims something about a real API server.
+#![cfg(feature = "store")]
+
+mod api;
+mod deletions;
+mod faults;
+mod laws;
+mod mirror;
+mod objects;
+mod pages;
+mod patches;
+mod recovery;
+mod refusals;
+mod selectors;
+mod served;
+mod services;
+mod watches;
