@@ -54,8 +54,8 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Failure::Lab(LabError::Forbidden { .. })
         | Failure::Start(StartError::Socket(OpenError::NotPermitted(_))) => 3,
         Failure::Interrupted => 130,
-        // Whoever read our output has gone; that is no failure of ours, and nobody is left to be told.
-        Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+        // Whoever read our output has gone: the work is not done, and nobody is left to be told.
+        Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::FAILURE,
         _ => 1,
     };
     let _ = writeln!(anstream::stderr(), "lbd: {failure}");

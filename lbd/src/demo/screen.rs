@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::lan::DemoLan;
@@ -94,19 +95,16 @@ impl Screen {
     ) -> Result<(), Failure> {
         let started = Instant::now();
         let result = self.waiting(name, work).await;
-        let ms = millis(started.elapsed());
+        let took = started.elapsed();
         if self.json {
             let seen = match &result {
                 Ok(seen) => seen.facts.clone(),
                 Err(failure) => json!({"error": failure.to_string()}),
             };
-            let number_of_ms: f64 = ms.parse().unwrap_or_default();
-            let line =
-                json!({"step": number, "name": name, "ok": result.is_ok(), "ms": number_of_ms, "seen": seen});
-            writeln!(io::stdout(), "{line}")?;
+            print_json(&StepLine { step: number, name, ok: result.is_ok(), ms: rounded(took), seen })?;
         } else {
             let mark = if result.is_ok() { format!("{GOOD}✔{GOOD:#}") } else { format!("{BAD}✘{BAD:#}") };
-            self.say(&format!("{mark} {STRONG}{number} {name}{STRONG:#} {DIM}{ms} ms{DIM:#}"))?;
+            self.say(&format!("{mark} {STRONG}{number} {name}{STRONG:#} {DIM}{} ms{DIM:#}", millis(took)))?;
             for line in result.iter().flat_map(|seen| &seen.lines) {
                 self.say(&format!("     {line}"))?;
             }
@@ -117,8 +115,7 @@ impl Screen {
     pub(super) fn done(&self, ok: bool, took: Duration) -> io::Result<()> {
         self.clear()?;
         if self.json {
-            let number_of_ms: f64 = millis(took).parse().unwrap_or_default();
-            return writeln!(io::stdout(), "{}", json!({"done": true, "ok": ok, "ms": number_of_ms}));
+            return print_json(&DoneLine { done: true, ok, ms: rounded(took) });
         }
         if ok {
             let seconds = took.as_secs_f64();
@@ -138,6 +135,34 @@ impl Screen {
         }
         Ok(())
     }
+}
+
+/// A step, for machines. The order of the fields is the order on the line.
+#[derive(Serialize)]
+struct StepLine<'s> {
+    step: u32,
+    name: &'s str,
+    ok: bool,
+    ms: f64,
+    seen: Value,
+}
+
+/// The last line, for machines.
+#[derive(Serialize)]
+struct DoneLine {
+    done: bool,
+    ok: bool,
+    ms: f64,
+}
+
+fn print_json(line: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(line).map_err(io::Error::other)?;
+    writeln!(io::stdout(), "{text}")
+}
+
+/// The same as a number.
+pub(super) fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 /// Milliseconds with one decimal.

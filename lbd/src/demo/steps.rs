@@ -7,7 +7,7 @@ use lblab::client::{Answers, Asking, fetch, who_has};
 use serde_json::{Value, json};
 
 use super::lan::{DemoLan, Node};
-use super::screen::{Screen, Seen, millis};
+use super::screen::{Screen, Seen, millis, rounded};
 use super::world::{PATIENCE, World};
 use crate::exit::{Failure, Outcome};
 
@@ -58,23 +58,25 @@ async fn pool(world: &mut World<'_>) -> Result<Seen, Failure> {
 }
 
 async fn gateways(world: &mut World<'_>) -> Result<Seen, Failure> {
+    let started = Instant::now();
     world.apply("gateways.yaml", GATEWAYS).await?;
     let mut lines = Vec::new();
     let mut facts = Vec::new();
     for (name, last) in [("istio-ingressgateway", 251), ("istio-eastwestgateway", 252)] {
-        let (address, took) = external_ip(world, "istio-system", name).await?;
+        let address = external_ip(world, "istio-system", name).await?;
+        let took = started.elapsed();
         expect(address == vip(last), || format!("{name} got {address}"))?;
         let (node, _) = one_answers(world.lan(), address).await?;
         lines.push(format!("{name}: {address} after {} ms, answered by {}", millis(took), node.name()));
         facts.push(json!({"service": name, "address": address, "node": node.name(), "mac": node.nic.mac.to_string()}));
     }
-    Ok(Seen { lines, facts: Value::Array(facts) })
+    Ok(Seen { lines, facts: json!({"services": facts}) })
 }
 
 async fn nginx(world: &mut World<'_>) -> Result<Seen, Failure> {
     let started = Instant::now();
     world.apply("nginx.yaml", NGINX).await?;
-    let (address, _) = external_ip(world, "default", "nginx").await?;
+    let address = external_ip(world, "default", "nginx").await?;
     let took = started.elapsed();
     expect(address == vip(253), || format!("nginx got {address}"))?;
     expect(took < Duration::from_secs(1), || format!("it took {took:?}"))?;
@@ -87,7 +89,7 @@ async fn nginx(world: &mut World<'_>) -> Result<Seen, Failure> {
             format!("event IPAllocated: {pool}"),
             format!("event nodeAssigned: {node}"),
         ],
-        facts: json!({"address": address, "assigned_ms": took.as_secs_f64() * 1000.0, "events": [pool, node]}),
+        facts: json!({"address": address, "assigned_ms": rounded(took), "events": [pool, node]}),
     })
 }
 
@@ -110,8 +112,10 @@ async fn reach(world: &mut World<'_>) -> Result<Seen, Failure> {
 }
 
 async fn pinned(world: &mut World<'_>) -> Result<Seen, Failure> {
+    let started = Instant::now();
     world.apply("pinned.yaml", PINNED).await?;
-    let (address, took) = external_ip(world, "default", "pinned").await?;
+    let address = external_ip(world, "default", "pinned").await?;
+    let took = started.elapsed();
     expect(address == vip(254), || format!("it got {address}"))?;
     let (node, _) = one_answers(world.lan(), address).await?;
     Ok(Seen {
@@ -127,7 +131,7 @@ async fn pinned(world: &mut World<'_>) -> Result<Seen, Failure> {
 async fn fifth(world: &mut World<'_>) -> Result<Seen, Failure> {
     world.apply("fifth.yaml", FIFTH).await?;
     let is_false = |status: &Value| condition(status).is_some_and(|condition| condition["status"] == "False");
-    let (status, _) = world.service("default", "fifth", is_false).await?;
+    let status = world.service("default", "fifth", is_false).await?;
     let condition = condition(&status).cloned().unwrap_or_default();
     let event = world.event("fifth", "AllocationFailed").await?;
     expect(ip(&status).is_none(), || format!("it shows {status}"))?;
@@ -170,7 +174,7 @@ async fn many_ranges(lan: &DemoLan) -> Result<Seen, Failure> {
         ("near", Ipv4Addr::new(192, 168, 12, 0), Ipv4Addr::new(192, 168, 12, 0), 24),
         ("far", Ipv4Addr::new(192, 168, 144, 7), Ipv4Addr::new(192, 168, 144, 0), 20),
     ] {
-        let (address, _) = external_ip(&mut world, "default", name).await?;
+        let address = external_ip(&mut world, "default", name).await?;
         expect(address == expected, || format!("{name} got {address}"))?;
         lan.client.net().add_link_route(net, prefix, eth0).await?;
         let (node, _) = one_answers(lan, address).await?;
@@ -183,14 +187,14 @@ async fn many_ranges(lan: &DemoLan) -> Result<Seen, Failure> {
         facts.push(json!({"service": name, "address": address, "node": node.name(), "http": page}));
         world.stand_in().unroute(address).await?;
     }
-    Ok(Seen { lines, facts: Value::Array(facts) })
+    Ok(Seen { lines, facts: json!({"services": facts}) })
 }
 
 async fn delete(world: &mut World<'_>) -> Result<Seen, Failure> {
     let started = Instant::now();
     world.stand_in().unroute(vip(253)).await?;
     world.delete("nginx.yaml", NGINX).await?;
-    let (address, _) = external_ip(world, "default", "fifth").await?;
+    let address = external_ip(world, "default", "fifth").await?;
     let took = started.elapsed();
     expect(address == vip(253), || format!("the fifth got {address}"))?;
     route(world, FIFTH, address).await?;
@@ -227,7 +231,7 @@ fn text_of(value: &Value) -> String {
 }
 
 fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
+    (duration.as_secs_f64() * 1e6).round()
 }
 
 fn ip(status: &Value) -> Option<Ipv4Addr> {
@@ -239,14 +243,9 @@ fn condition(status: &Value) -> Option<&Value> {
     conditions.iter().find(|condition| condition["type"] == lbk8s::controller::CONDITION)
 }
 
-async fn external_ip(
-    world: &mut World<'_>,
-    namespace: &str,
-    name: &str,
-) -> Result<(Ipv4Addr, Duration), Failure> {
-    let (status, took) = world.service(namespace, name, |status| ip(status).is_some()).await?;
-    let address = ip(&status).ok_or_else(|| std::io::Error::other("the address is gone again"))?;
-    Ok((address, took))
+async fn external_ip(world: &mut World<'_>, namespace: &str, name: &str) -> Result<Ipv4Addr, Failure> {
+    let status = world.service(namespace, name, |status| ip(status).is_some()).await?;
+    Ok(ip(&status).ok_or_else(|| std::io::Error::other("the address is gone again"))?)
 }
 
 /// Lets the stand-in for kube-proxy take connections to the address for the Service of a manifest.

@@ -118,20 +118,20 @@ impl<'l> World<'l> {
         Ok(())
     }
 
-    /// Waits until the Service's status fits; what it shows then, and how long that took.
+    /// Waits until the Service's status fits; what it shows then.
     pub(super) async fn service(
         &mut self,
         namespace: &str,
         name: &str,
         fits: impl Fn(&Value) -> bool,
-    ) -> Result<(Value, Duration), Failure> {
+    ) -> Result<Value, Failure> {
         let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
         let started = Instant::now();
         loop {
             let service = api.get_opt(name).await.map_err(std::io::Error::other)?;
             let value = serde_json::to_value(service).map_err(std::io::Error::other)?;
             if fits(&value["status"]) {
-                return Ok((value["status"].clone(), started.elapsed()));
+                return Ok(value["status"].clone());
             }
             self.give_up_after(started, &format!("Service {namespace}/{name} shows {}", value["status"]))?;
             tokio::time::sleep(POLL).await;

@@ -33,8 +33,9 @@ impl Applier {
         let mut applied = Applied::default();
         let mut wanted = BTreeMap::new();
         for manifest in objects {
-            let reference = manifest.reference_in_cluster();
-            let Some(value) = prepare(store, manifest, &mut applied.faults) else {
+            let namespaced = store.kinds().of(&manifest.value).is_some_and(|kind| kind.namespaced);
+            let reference = if namespaced { manifest.reference_in_cluster() } else { manifest.reference() };
+            let Some(value) = prepare(store, manifest, &reference, &mut applied.faults) else {
                 // If it is in the store, it stays as it was applied before.
                 wanted.extend(self.known.get(&reference).map(|before| (reference.clone(), before.clone())));
                 continue;
@@ -71,8 +72,12 @@ impl Applier {
 
 /// The object as it is applied: with a namespace, and without a status. Says what is wrong with it; nothing is
 /// left to apply if a value does not fit its field.
-fn prepare(store: &Store, manifest: &Manifest, faults: &mut Vec<(Place, String)>) -> Option<Value> {
-    let reference = manifest.reference();
+fn prepare(
+    store: &Store,
+    manifest: &Manifest,
+    reference: &ObjectRef,
+    faults: &mut Vec<(Place, String)>,
+) -> Option<Value> {
     let Some(kind) = store.kinds().of(&manifest.value) else {
         let (kind, version) = (&reference.kind, &reference.api_version);
         let message = format!("{reference}: the store does not know {kind} of {version}; it is left out");
@@ -80,8 +85,8 @@ fn prepare(store: &Store, manifest: &Manifest, faults: &mut Vec<(Place, String)>
         return None;
     };
     let mut value = manifest.value.clone();
-    if kind.namespaced && reference.namespace.is_empty() {
-        value["metadata"]["namespace"] = json!("default");
+    if kind.namespaced {
+        value["metadata"]["namespace"] = json!(reference.namespace);
     }
     let mut fits = true;
     for fault in (kind.check)(&value) {

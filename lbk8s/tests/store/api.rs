@@ -62,8 +62,8 @@ impl Raw {
         self.json("PUT", path, object).await
     }
 
-    pub(crate) async fn merge(&self, path: &str, patch: Value) -> Answer {
-        self.send("PATCH", path, MERGE, &patch.to_string()).await
+    pub(crate) async fn merge(&self, path: &str, change: Value) -> Answer {
+        self.send("PATCH", path, MERGE, &change.to_string()).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {

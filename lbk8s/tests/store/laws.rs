@@ -202,7 +202,7 @@ async fn replay(writes: Vec<Write>, from: usize, selecting: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_watcher_ends_with_the_state_of_a_list(site in site()) {

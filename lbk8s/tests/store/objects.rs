@@ -9,8 +9,8 @@ use lbk8s::Store;
 use serde_json::{Value, json};
 
 use super::api::{
-    CONFIG_MAPS, LEASES, NAMESPACES, POOLS, Raw, SERVICES, config_map, names, namespace, pool, refused,
-    service, version,
+    Answer, CONFIG_MAPS, LEASES, NAMESPACES, POOLS, Raw, SERVICES, config_map, names, namespace, pool,
+    refused, service, version,
 };
 
 #[tokio::test]
@@ -169,9 +169,21 @@ async fn an_update_that_changes_nothing_makes_no_version_and_no_event() {
         let mut watch = api.watch(path, &format!("resourceVersion={}", version(&created))).await;
         assert_eq!(api.put(&own, &created).await.unwrap(), created);
         assert_eq!(api.merge(&own, json!({})).await.unwrap(), created);
-        assert_eq!(api.merge(&own, json!({"metadata": {"labels": {"gone": null}}})).await.unwrap(), created);
         api.delete(&own).await.unwrap();
         assert_eq!(watch.change().await.short(), "DELETED a");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_that_removes_what_is_not_there_changes_nothing() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    for (path, object) in [(SERVICES, service("a")), (POOLS, pool("a")), (CONFIG_MAPS, config_map("a"))] {
+        let created = api.post(path, &object).await.unwrap();
+        for field in ["labels", "annotations"] {
+            let patch = json!({"metadata": {field: {"gone": null}}});
+            assert_eq!(api.merge(&format!("{path}/a"), patch).await.unwrap(), created);
+        }
     }
 }
 
@@ -250,25 +262,32 @@ async fn an_event_is_one_object_in_both_of_its_groups() {
     assert_eq!(list["items"][0]["message"], "Assigned IP");
 }
 
-#[tokio::test]
-async fn a_version_is_a_precondition_where_the_kind_demands_one() {
+/// Replaces a new object without saying which version is meant; the answer of the store.
+async fn replaced_blindly(path: &str, object: Value) -> Answer {
     let store = Store::default();
     let api = Raw::of(&store);
+    let mut blind = api.post(path, &object).await.unwrap();
+    blind["metadata"]["labels"] = json!({"blind": "yes"});
+    blind["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let answer = api.put(&format!("{path}/a"), &blind).await;
+    // A patch may be blind everywhere.
+    api.merge(&format!("{path}/a"), json!({"metadata": {"labels": {"blind": "patch"}}})).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn most_builtins_may_be_replaced_without_a_version() {
+    replaced_blindly(SERVICES, service("a")).await.unwrap();
+    replaced_blindly(CONFIG_MAPS, config_map("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_is_not_replaced_without_a_version() {
     let lease = json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "one"}});
-    let kinds =
-        [(LEASES, lease), (POOLS, pool("a")), (SERVICES, service("a")), (CONFIG_MAPS, config_map("a"))];
-    for (path, object) in kinds {
-        let created = api.post(path, &object).await.unwrap();
-        let mut blind = created.clone();
-        blind["metadata"]["labels"] = json!({"blind": "yes"});
-        blind["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-        let answer = api.put(&format!("{path}/a"), &blind).await;
-        if matches!(path, LEASES | POOLS) {
-            // Leases and custom resources may not be replaced blindly; a patch may be blind.
-            refused(answer, 422);
-        } else {
-            answer.unwrap();
-        }
-        api.merge(&format!("{path}/a"), json!({"metadata": {"labels": {"blind": "patch"}}})).await.unwrap();
-    }
+    refused(replaced_blindly(LEASES, lease).await, 422);
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_not_replaced_without_a_version() {
+    refused(replaced_blindly(POOLS, pool("a")).await, 422);
 }

@@ -59,7 +59,7 @@ async fn a_create_sets_no_status() {
     let mut object = load_balancer("a");
     object["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
     let created = api.post(SERVICES, &object).await.unwrap();
-    assert_eq!(created["status"], json!({"loadBalancer": {}}));
+    assert!(created["status"]["loadBalancer"]["ingress"].is_null(), "{created}");
     let mut object = pool("a");
     object["status"] = json!({"assignedIPv4": 5});
     assert_eq!(api.post(POOLS, &object).await.unwrap().get("status"), None);

@@ -76,10 +76,8 @@ async fn an_object_that_contradicts_its_path_is_a_bad_request() {
     let own = format!("{SERVICES}/a");
     refused(api.put(&own, &service("b")).await, 400);
     refused(api.merge(&own, json!({"metadata": {"name": "b"}})).await, 400);
-    let mut elsewhere = service("a");
+    let mut elsewhere = service("c");
     elsewhere["metadata"]["namespace"] = json!("kube-system");
-    refused(api.put(&own, &elsewhere).await, 400);
-    elsewhere["metadata"]["name"] = json!("c");
     refused(api.post(SERVICES, &elsewhere).await, 400);
     for (field, value) in [("kind", "Pod"), ("apiVersion", "v2"), ("apiVersion", "apps/v1")] {
         let mut other = service("a");
@@ -88,6 +86,15 @@ async fn an_object_that_contradicts_its_path_is_a_bad_request() {
         other["metadata"]["name"] = json!("d");
         refused(api.post(SERVICES, &other).await, 400);
     }
+}
+
+#[tokio::test]
+async fn an_update_that_names_another_namespace_is_a_bad_request() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let mut object = api.post(SERVICES, &service("a")).await.unwrap();
+    object["metadata"]["namespace"] = json!("kube-system");
+    refused(api.put(&format!("{SERVICES}/a"), &object).await, 400);
 }
 
 #[tokio::test]
@@ -176,11 +183,14 @@ async fn strict_validation_names_unknown_fields_in_a_patch() {
 async fn unknown_fields_are_dropped_where_they_are_not_refused() {
     let store = Store::default();
     let api = Raw::of(&store);
-    for (path, mut object) in [(SERVICES, service("a")), (POOLS, pool("a"))] {
-        object["spec"]["invented"] = json!({"by": "us"});
-        api.post(path, &object).await.unwrap();
-        let read = api.get(&format!("{path}/a")).await.unwrap();
-        assert_eq!(read["spec"].get("invented"), None, "{path}");
+    for (path, object) in [(SERVICES, service("a")), (POOLS, pool("a"))] {
+        let own = format!("{path}/a");
+        let mut more = object.clone();
+        more["spec"]["invented"] = json!({"by": "us"});
+        let created = api.post(path, &more).await.unwrap();
+        assert_eq!(created["spec"].get("invented"), None, "{path}");
+        let patch = json!({"spec": {"invented": "again"}, "metadata": {"invented": 1}});
+        assert_eq!(api.merge(&own, patch).await.unwrap(), created, "{path}");
     }
 }
 
@@ -206,7 +216,7 @@ async fn a_create_does_not_come_with_a_resource_version() {
 }
 
 #[tokio::test]
-async fn a_dry_run_changes_nothing() {
+async fn a_dry_run_of_a_write_changes_nothing() {
     let store = Store::default();
     let api = Raw::of(&store);
     let own = format!("{CONFIG_MAPS}/a?dryRun=All");
@@ -217,8 +227,17 @@ async fn a_dry_run_changes_nothing() {
     let _ = api.post(&format!("{CONFIG_MAPS}?dryRun=All"), &config_map("b")).await;
     let _ = api.put(&own, &next).await;
     let _ = api.merge(&own, json!({"data": {"c": "3"}})).await;
-    assert_eq!(api.get(&format!("{CONFIG_MAPS}/a")).await.unwrap(), created);
-    let _ = api.delete(&own).await;
+    assert_eq!(api.get(CONFIG_MAPS).await.unwrap()["items"], json!([created]));
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_deletion_deletes_nothing() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    api.post(CONFIG_MAPS, &config_map("a")).await.unwrap();
+    // kubectl says it in the body, others in the query.
+    let _ = api.delete(&format!("{CONFIG_MAPS}/a?dryRun=All")).await;
+    assert_eq!(api.names(CONFIG_MAPS).await, ["a"]);
     let _ = api.delete_with(&format!("{CONFIG_MAPS}/a"), json!({"dryRun": ["All"]})).await;
     assert_eq!(api.names(CONFIG_MAPS).await, ["a"]);
 }

@@ -30,8 +30,8 @@ impl Served {
     async fn on(store: Store, address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = store.clone();
-        let server = tokio::spawn(async move { served.serve(listener).await.unwrap() });
+        let shared = store.clone();
+        let server = tokio::spawn(async move { shared.serve(listener).await.unwrap() });
         Self { store, address, server }
     }
 
@@ -91,9 +91,9 @@ async fn a_watcher_comes_back_to_a_restarted_port_and_has_lost_nothing() {
     let begin = served.store.resource_version();
     for round in 0..3 {
         served = served.restart().await;
-        writer.post(CONFIG_MAPS, &config_map(&format!("r{round}"))).await.unwrap();
         writer.post(CONFIG_MAPS, &config_map("short")).await.unwrap();
         writer.delete(&format!("{CONFIG_MAPS}/short")).await.unwrap();
+        writer.post(CONFIG_MAPS, &config_map(&format!("r{round}"))).await.unwrap();
         let inside: Api<ConfigMap> = Api::default_namespaced(served.store.client());
         mirror.until(&listed(&inside, &ListParams::default()).await).await;
     }

@@ -1,0 +1,345 @@
+//! `lbd run` on a host of the laboratory: what it serves, and what it says of bad input.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use lblab::client::{Asking, who_has};
+use lblab::sandbox::Process;
+use lblab::suite::{Case, main as suite};
+use lblab::{Host, LabError, Lan, Nic};
+use nix::sched::{CloneFlags, unshare};
+
+const POOL: &str = "apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: default, namespace: metallb-system}
+spec:
+  addresses:
+  - 192.168.3.251-192.168.3.254
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: metallb-system}
+";
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 3, 251);
+const WITHOUT_RIGHTS: &str = "LBD_TEST_WITHOUT_RIGHTS";
+
+fn main() -> ExitCode {
+    if std::env::var_os(WITHOUT_RIGHTS).is_some() {
+        return without_rights();
+    }
+    suite(|| {
+        vec![
+            Case::new("services_from_files_are_served_and_changes_are_followed", changes_are_followed),
+            Case::new("objects_are_made_in_the_order_of_paths_and_documents", order),
+            Case::new("a_malformed_document_is_named_with_file_and_line", malformed),
+            Case::new("an_unknown_field_is_named_with_file_and_line", unknown_field),
+            Case::new("a_pool_with_an_impossible_range_is_named_with_file_and_line", impossible_range),
+            Case::new("two_overlapping_pools_are_named_with_file_and_line", overlap),
+            Case::new("a_fault_in_the_v0_12_config_map_is_named_with_file_and_line", config_map),
+            Case::new("an_interface_that_does_not_exist_is_named_and_the_others_answer", no_interface),
+            Case::new("without_raw_sockets_addresses_are_given_all_the_same", no_raw_sockets),
+            Case::new("a_port_in_use_is_named_and_the_rest_goes_on", port_in_use),
+            Case::new("a_half_written_file_takes_nothing_away", half_written),
+        ]
+    })
+}
+
+/// Becomes the program of the arguments in a user namespace that owns nothing: without any rights on the
+/// network namespace around it.
+fn without_rights() -> ExitCode {
+    let error = unshare(CloneFlags::CLONE_NEWUSER).map_err(std::io::Error::from);
+    let mut arguments = std::env::args_os().skip(1);
+    let program = arguments.next().unwrap_or_default();
+    let error = error.err().unwrap_or_else(|| Command::new(program).args(arguments).exec());
+    panic!("cannot become a process without rights: {error}");
+}
+
+/// A node and a client on one LAN, and a folder of manifests.
+struct Site {
+    _lan: Lan,
+    node: Host,
+    nic: Nic,
+    client: Host,
+    client_nic: Nic,
+    folder: PathBuf,
+}
+
+impl Site {
+    async fn new(name: &str) -> Result<Self, LabError> {
+        let lan = Lan::new().await?;
+        let bridge = lan.bridge(&Nic::new("br0", Ipv4Addr::new(192, 168, 3, 1))).await?;
+        let (node, client) = (Host::new("n").await?, Host::new("c").await?);
+        let nic = Nic::new("eth0", Ipv4Addr::new(192, 168, 3, 11));
+        let client_nic = Nic::new("eth0", Ipv4Addr::new(192, 168, 3, 100));
+        lan.plug(&node, bridge, &nic).await?;
+        lan.plug(&client, bridge, &client_nic).await?;
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder of our own");
+        Ok(Self { _lan: lan, node, nic, client, client_nic, folder })
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), text).expect("a file of our own");
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Result<Running, LabError> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+        command.args(["run", "--manifests", "."]).args(arguments);
+        self.start(command).await
+    }
+
+    async fn start(&self, mut command: Command) -> Result<Running, LabError> {
+        command.current_dir(&self.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = self.node.start("lbd run", command).await?;
+        let (sender, lines) = channel();
+        let pipes: [Option<Box<dyn Read + Send>>; 2] = [
+            process.child().stdout.take().map(|pipe| Box::new(pipe) as _),
+            process.child().stderr.take().map(|pipe| Box::new(pipe) as _),
+        ];
+        for pipe in pipes.into_iter().flatten() {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Ok(Running { _process: process, lines, seen: VecDeque::new() })
+    }
+
+    /// Waits until exactly the node, or nobody, answers for `address`.
+    async fn answers(&self, address: Ipv4Addr, expected: bool) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            let answers = who_has(&self.client, &self.client_nic, address, Asking::default())
+                .await
+                .map_err(|error| error.to_string())?;
+            let macs: Vec<_> = answers.into_keys().collect();
+            if macs == if expected { vec![self.nic.mac] } else { vec![] } {
+                return Ok(());
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(format!("{macs:?} answer for {address}"));
+            }
+        }
+    }
+}
+
+/// A running command, and what it says on both of its outputs.
+struct Running {
+    _process: Process,
+    lines: Receiver<String>,
+    seen: VecDeque<String>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Running {
+    /// Waits for a line that contains all of `parts`.
+    async fn says(&mut self, parts: &[&str]) -> Result<String, String> {
+        let started = Instant::now();
+        loop {
+            self.seen.extend(self.lines.try_iter());
+            if let Some(line) = self.seen.iter().find(|line| parts.iter().all(|part| line.contains(part))) {
+                return Ok(line.clone());
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(format!("it does not say {parts:?}, but {:#?}", self.seen));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How many lines contain `part`, so far.
+    fn count(&mut self, part: &str) -> usize {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().filter(|line| line.contains(part)).count()
+    }
+}
+
+type Outcome = Result<(), String>;
+
+fn service(name: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  type: LoadBalancer\n  ports: [{{port: 80}}]\n"
+    )
+}
+
+async fn site(name: &str) -> Result<Site, String> {
+    Site::new(name).await.map_err(|error| error.to_string())
+}
+
+async fn run(site: &Site, arguments: &[&str]) -> Result<Running, String> {
+    site.run(arguments).await.map_err(|error| error.to_string())
+}
+
+async fn changes_are_followed() -> Outcome {
+    let site = site("changes").await?;
+    site.write("1-pool.yaml", POOL);
+    site.write("2-services.yaml", &service("web"));
+    let mut running = run(&site, &[]).await?;
+    running.says(&["NAMESPACE", "EXTERNAL-IP"]).await?;
+    running.says(&["default ", "web", "192.168.3.251", "80/TCP"]).await?;
+    running.says(&["IPAllocated", "Service default/web", "pool \"default\""]).await?;
+    running.says(&["nodeAssigned", "announcing 192.168.3.251"]).await?;
+    site.answers(VIP, true).await?;
+    site.write("2-services.yaml", &service("other"));
+    running.says(&["Service default/web is gone"]).await?;
+    running.says(&["other", "192.168.3."]).await?;
+    site.write("2-services.yaml", "");
+    running.says(&["Service default/other is gone"]).await?;
+    site.answers(VIP, false).await
+}
+
+async fn order() -> Outcome {
+    let site = site("order").await?;
+    site.write("pool.yaml", POOL);
+    site.write("z-first.yaml", &(service("zebra") + &service("ant")));
+    site.write("a-second.yaml", &service("bee"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+    command.args(["run", "--manifests", "z-first.yaml", "pool.yaml", "a-second.yaml"]);
+    let mut running = site.start(command).await.map_err(|error| error.to_string())?;
+    for (name, address) in [("zebra", "192.168.3.251"), ("ant", "192.168.3.252"), ("bee", "192.168.3.253")] {
+        running.says(&[name, address, "80/TCP"]).await?;
+    }
+    Ok(())
+}
+
+/// The rest goes on working: another Service is served.
+async fn still_serves(site: &Site, running: &mut Running) -> Outcome {
+    running.says(&["web", "192.168.3.251", "80/TCP"]).await?;
+    site.answers(VIP, true).await
+}
+
+async fn malformed() -> Outcome {
+    let site = site("malformed").await?;
+    site.write("1.yaml", &(POOL.to_owned() + "---\nkind: [\n" + &service("web")));
+    let mut running = run(&site, &[]).await?;
+    running.says(&["1.yaml:12", "not YAML"]).await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn unknown_field() -> Outcome {
+    let site = site("unknown").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web") + "  selectr: {app: web}\n"));
+    let mut running = run(&site, &[]).await?;
+    running.says(&["1.yaml:18", "Service default/web", "unknown field \"spec.selectr\""]).await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn impossible_range() -> Outcome {
+    let site = site("range").await?;
+    let bad = POOL.replace("default", "bad").replace("192.168.3.251-192.168.3.254", "10.0.0.9-10.0.0.1");
+    let bad = bad.split("---").next().unwrap_or_default();
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    site.write("2.yaml", bad);
+    let mut running = run(&site, &[]).await?;
+    running
+        .says(&[
+            "2.yaml:6",
+            "IPAddressPool metallb-system/bad",
+            "spec.addresses[0]",
+            "ends at 10.0.0.1, before its start 10.0.0.9; write the lower address first",
+        ])
+        .await?;
+    still_serves(&site, &mut running).await?;
+    match running.count("write the lower address first") {
+        1 => Ok(()),
+        times => Err(format!("it is said {times} times: {:#?}", running.seen)),
+    }
+}
+
+async fn overlap() -> Outcome {
+    let site = site("overlap").await?;
+    let other = POOL.replace("default", "other").replace(".251-192.168.3.254", ".254-192.168.3.255");
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    site.write("2.yaml", other.split("---").next().unwrap_or_default());
+    let mut running = run(&site, &[]).await?;
+    running
+        .says(&[
+            "2.yaml:6",
+            "IPAddressPool metallb-system/other",
+            "spec.addresses[0]",
+            "overlaps",
+            "\"default\"",
+        ])
+        .await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn config_map() -> Outcome {
+    let site = site("config-map").await?;
+    let map = "kind: ConfigMap
+apiVersion: v1
+metadata: {name: config, namespace: metallb-system}
+data:
+  config: |
+    address-pools:
+    - name: default
+      protocol: layer2
+      addresses:
+      - 192.168.3.251-192.168.3.254
+    - name: bad
+      protocol: layer2
+      addresses:
+      - 10.0.0.0/33
+";
+    site.write("1.yaml", &(map.to_owned() + &service("web")));
+    let mut running = run(&site, &[]).await?;
+    running
+        .says(&["1.yaml:14", "address-pools[1].addresses[0]", "\"33\" is not a prefix length of IPv4"])
+        .await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn no_interface() -> Outcome {
+    let site = site("no-interface").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    let mut running = run(&site, &["--interface", "eth7", "--interface", "eth0"]).await?;
+    running.says(&["there is no interface \"eth7\"", "eth0"]).await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn no_raw_sockets() -> Outcome {
+    let site = site("no-rights").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+    command.env(WITHOUT_RIGHTS, "1").arg(env!("CARGO_BIN_EXE_lbd")).args(["run", "--manifests", "."]);
+    let mut running = site.start(command).await.map_err(|error| error.to_string())?;
+    running.says(&["nobody answers ARP", "may not open packet sockets", "run as root"]).await?;
+    running.says(&["web", "192.168.3.251", "80/TCP"]).await?;
+    site.answers(VIP, false).await
+}
+
+async fn port_in_use() -> Outcome {
+    let site = site("port").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    let taken = site.node.run(|| async { tokio::net::TcpListener::bind("127.0.0.1:8099").await });
+    let _taken = taken.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let mut running = run(&site, &["--listen", "127.0.0.1:8099"]).await?;
+    running.says(&["127.0.0.1:8099", "Address already in use", "Choose another port"]).await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn half_written() -> Outcome {
+    let site = site("half-written").await?;
+    site.write("1-pool.yaml", POOL);
+    site.write("2.yaml", &service("web"));
+    let mut running = run(&site, &[]).await?;
+    still_serves(&site, &mut running).await?;
+    site.write("2.yaml", "apiVersion: v1\nkind: Servi");
+    running.says(&["what was applied stays in force"]).await?;
+    site.answers(VIP, true).await?;
+    match running.count("is gone") {
+        0 => Ok(()),
+        _ => Err(format!("something was taken away: {:#?}", running.seen)),
+    }
+}
