@@ -1,25 +1,51 @@
-//! Merge patch (RFC 7396).
+//! Merge patch (RFC 7396) and JSON patch (RFC 6902).
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
-/// Applies `patch` to `target`: objects are merged, null removes, everything else replaces.
-pub(super) fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    // RFC 7396 section 2: "if Target is not an Object: Target = {}".
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            fields.remove(&name);
-        } else {
-            merge(fields.entry(name).or_insert(Value::Null), value);
+use super::ApiError;
+
+/// A change of an object, as a client says it.
+#[derive(Debug, Clone)]
+pub(super) enum Patch {
+    /// Objects are merged, null removes, everything else replaces.
+    Merge(Value),
+    /// Operations one after the other; all or none.
+    Json(json_patch::Patch),
+}
+
+impl Patch {
+    pub(super) fn read(content_type: &str, body: Value) -> Result<Self, ApiError> {
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            "application/merge-patch+json" => Ok(Self::Merge(body)),
+            "application/json-patch+json" => serde_json::from_value(body)
+                .map(Self::Json)
+                .map_err(|error| ApiError::bad_request(format!("the body is not a JSON patch: {error}"))),
+            _ => Err(ApiError::unsupported_patch(content_type)),
         }
     }
+
+    /// `object` with the change.
+    pub(super) fn apply(self, mut object: Value) -> Result<Value, ApiError> {
+        match self {
+            Self::Merge(patch) => json_patch::merge(&mut object, &patch),
+            Self::Json(patch) => {
+                for operation in patch.0 {
+                    if !is_test_of_absence(&operation, &object) {
+                        json_patch::patch(&mut object, &[operation]).map_err(ApiError::patch_failed)?;
+                    }
+                }
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// To RFC 6902 a field that is not there has no value to test. The API server takes it for null, and its clients
+/// ask in this way whether there are no finalizers yet.
+fn is_test_of_absence(operation: &PatchOperation, object: &Value) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    test.value.is_null() && object.pointer(test.path.as_str()).is_none()
 }
 
 #[cfg(test)]
@@ -47,9 +73,23 @@ mod tests {
             (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
             (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
         ] {
-            let mut target = original.clone();
-            merge(&mut target, patch.clone());
-            assert_eq!(target, result, "{original} + {patch}");
+            let applied = Patch::Merge(patch.clone()).apply(original.clone()).unwrap();
+            assert_eq!(applied, result, "{original} + {patch}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_null_to_a_test() {
+        let object = json!({"a": {"b": 1}});
+        let apply = |value: Value, path: &str| {
+            let patch = json!([{"op": "test", "path": path, "value": value}]);
+            let patch = Patch::read("application/json-patch+json", patch).unwrap();
+            patch.apply(object.clone()).map_err(|error| error.code)
+        };
+        assert_eq!(apply(json!(null), "/c"), Ok(object.clone()));
+        assert_eq!(apply(json!(null), "/c/d"), Ok(object.clone()));
+        assert_eq!(apply(json!(1), "/a/b"), Ok(object.clone()));
+        assert_eq!(apply(json!(null), "/a/b"), Err(422));
+        assert_eq!(apply(json!(1), "/c"), Err(422));
     }
 }

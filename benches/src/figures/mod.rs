@@ -1,0 +1,6 @@
+//! The figures, a file for each subject.
+
+pub mod allocation;
+pub mod answering;
+pub mod cluster;
+pub mod wire;

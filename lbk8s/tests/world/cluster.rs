@@ -1,0 +1,205 @@
+//! A store, a controller on it that can be stopped and started, and somebody who notes down all that happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Client;
+use kube::core::{Status, WatchEvent};
+use lbk8s::Store;
+use lbk8s::controller::{Settings, run};
+use lbk8s::store::{Kinds, Verb};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::shown;
+
+pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
+pub(crate) const POOLS: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools";
+pub(crate) const EVENTS: &str = "/apis/events.k8s.io/v1/events";
+
+/// Whatever a test waits for has come long before; most tests' clocks run ahead when nothing else is to do.
+const DEADLINE: Duration = Duration::from_mins(10);
+/// After this long without a change nothing more is to come.
+const QUIET: Duration = Duration::from_secs(90);
+
+/// Each change of a Service, in the order in which they were made: its kind and the object.
+type Story = Arc<Mutex<Vec<(&'static str, Value)>>>;
+
+pub(crate) struct Cluster {
+    pub(crate) store: Store,
+    client: Client,
+    controller: Option<JoinHandle<()>>,
+    story: Story,
+}
+
+impl Cluster {
+    /// A store with one pool, and no controller yet.
+    pub(crate) async fn with_pool(addresses: &[&str]) -> Self {
+        let store = Store::with_bookmarks(Kinds::default(), Duration::from_secs(60));
+        let client = store.client();
+        let story = Story::default();
+        tokio::spawn(listen(client.clone(), story.clone()));
+        let cluster = Self { store, client, controller: None, story };
+        let namespace = json!({"metadata": {"name": "metallb-system"}});
+        cluster.send("POST", "/api/v1/namespaces", &namespace).await.unwrap();
+        if !addresses.is_empty() {
+            let pool = json!({"metadata": {"name": "default"}, "spec": {"addresses": addresses}});
+            cluster.send("POST", POOLS, &pool).await.unwrap();
+        }
+        cluster
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(crate) fn start(&mut self) {
+        assert!(self.controller.is_none());
+        let settings = Settings::default();
+        self.controller = Some(tokio::spawn(run(self.client.clone(), settings, |_| {})));
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        let controller = self.controller.take().unwrap();
+        controller.abort();
+        assert!(controller.await.unwrap_err().is_cancelled());
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value, Box<Status>> {
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let request = http::Request::builder().method(method).uri(path).header("content-type", kind);
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        match self.client.request(request.body(body).unwrap()).await {
+            Ok(value) => Ok(value),
+            Err(kube::Error::Api(status)) => Err(status),
+            Err(other) => panic!("{method} {path}: {other}"),
+        }
+    }
+
+    pub(crate) async fn create(&self, service: &Value) {
+        self.send("POST", SERVICES, service).await.unwrap();
+    }
+
+    pub(crate) async fn change(&self, service: &str, patch: &Value) {
+        self.send("PATCH", &format!("{SERVICES}/{service}"), patch).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, service: &str) {
+        self.send("DELETE", &format!("{SERVICES}/{service}"), &Value::Null).await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, service: &str) -> Value {
+        self.send("GET", &format!("{SERVICES}/{service}"), &Value::Null).await.unwrap()
+    }
+
+    /// The first address of each Service.
+    pub(crate) async fn addresses(&self) -> BTreeMap<String, Option<String>> {
+        let list = self.send("GET", "/api/v1/services", &Value::Null).await.unwrap();
+        let entry = |service: &Value| {
+            (service["metadata"]["name"].as_str().unwrap().to_owned(), shown(service).first().cloned())
+        };
+        list["items"].as_array().unwrap().iter().map(entry).collect()
+    }
+
+    /// The events on a Service, as `Type Reason: note`, in the order in which they were sent.
+    pub(crate) async fn events(&self, service: &str) -> Vec<String> {
+        let list = self.send("GET", EVENTS, &Value::Null).await.unwrap();
+        let mut events = list["items"].as_array().unwrap().clone();
+        events.retain(|event| event["regarding"]["name"] == service);
+        events.sort_by_key(|event| event["eventTime"].as_str().unwrap().to_owned());
+        let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+        let line =
+            |event| format!("{} {}: {}", text(event, "type"), text(event, "reason"), text(event, "note"));
+        events.iter().map(line).collect()
+    }
+
+    pub(crate) fn status_writes(&self) -> u64 {
+        self.store.faults().writes(Verb::Patch, "services/status")
+    }
+
+    /// Waits until a Service fits.
+    pub(crate) async fn until(&self, service: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let object = self.get(service).await;
+                if fits(&object) {
+                    return object;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        match waited.await {
+            Ok(object) => object,
+            Err(_) => panic!("{service} never was {what}: {}", self.get(service).await),
+        }
+    }
+
+    pub(crate) async fn until_shows(&self, service: &str, address: &str) -> Value {
+        self.until(service, &format!("at {address}"), |object| shown(object) == [address]).await
+    }
+
+    /// Waits until nothing changes any more.
+    pub(crate) async fn quiet(&self) {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let before = self.store.resource_version();
+                tokio::time::sleep(QUIET).await;
+                if self.store.resource_version() == before {
+                    return;
+                }
+            }
+        });
+        waited.await.expect("the store never comes to rest");
+    }
+
+    /// All changes of Services so far, checked at each step: no address is shown by two Services, and no Service
+    /// that shows an address comes to show another one, but for those named.
+    pub(crate) fn check_story(&self, may_move: &[&str]) {
+        let mut live: BTreeMap<String, Value> = BTreeMap::new();
+        for (kind, object) in self.story.lock().unwrap().iter() {
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            let version = &object["metadata"]["resourceVersion"];
+            if *kind == "DELETED" {
+                live.remove(&name);
+                continue;
+            }
+            let now = shown(object);
+            if let Some(before) = live.get(&name).map(shown)
+                && !before.is_empty()
+                && !may_move.contains(&name.as_str())
+            {
+                assert_eq!(now, before, "at version {version} {name} lost its address");
+            }
+            let others = live.iter().filter(|(other, _)| **other != name);
+            for (other, theirs) in others {
+                let both: BTreeSet<String> = shown(theirs).into_iter().collect();
+                let double = now.iter().find(|address| both.contains(*address));
+                assert!(double.is_none(), "at version {version} both {name} and {other} show {double:?}");
+            }
+            live.insert(name, object.clone());
+        }
+    }
+
+    /// How many changes of Services there were.
+    pub(crate) fn changes(&self) -> usize {
+        self.story.lock().unwrap().len()
+    }
+}
+
+async fn listen(client: Client, story: Story) {
+    let path = "/api/v1/services?watch=true&resourceVersion=1&timeoutSeconds=1000000";
+    let request = http::Request::get(path).body(Vec::new()).unwrap();
+    let mut events = client.request_events::<Value>(request).await.unwrap().boxed();
+    while let Some(event) = events.next().await {
+        let told = match event.unwrap() {
+            WatchEvent::Added(object) => ("ADDED", object),
+            WatchEvent::Modified(object) => ("MODIFIED", object),
+            WatchEvent::Deleted(object) => ("DELETED", object),
+            WatchEvent::Bookmark(_) => continue,
+            WatchEvent::Error(error) => panic!("the story broke off: {error:?}"),
+        };
+        story.lock().unwrap().push(told);
+    }
+}
