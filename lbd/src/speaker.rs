@@ -8,7 +8,7 @@ use crate::exit::Outcome;
 use crate::{client, logs, shutdown};
 
 pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
-    logs::start("info");
+    logs::start("info,kube_client=off");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = client::connect(&arguments.server).await?;
