@@ -34,6 +34,11 @@ impl ApiError {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 500: the request should not have got here, as the real server puts it.
+    pub(super) fn internal(message: &str) -> Self {
+        Self::new(500, "InternalError", message)
+    }
+
     /// 404: there is no such object.
     pub(super) fn not_found(kind: &Kind, name: &str) -> Self {
         Self::new(404, "NotFound", format!("{} {name:?} not found", kind.qualified()))
@@ -65,15 +70,34 @@ impl ApiError {
         Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
     }
 
+    /// 413: the body is longer than the server reads.
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
+    }
+
+    /// 504: a version that is not there yet. The real server waits for it some seconds before it says so.
+    pub(super) fn too_large_version(asked: u64, current: u64) -> Self {
+        let message = format!("Too large resource version: {asked}, current: {current}");
+        Self::new(504, "Timeout", message)
+    }
+
     /// 415: a patch that is not served.
     pub(super) fn unsupported_patch(content_type: &str) -> Self {
-        let message = format!("{content_type:?} is not served; application/merge-patch+json (RFC 7396) is");
+        let message = format!(
+            "{content_type:?} is not served; application/merge-patch+json (RFC 7396) and \
+             application/json-patch+json (RFC 6902) are"
+        );
         Self::new(415, "UnsupportedMediaType", message)
     }
 
     /// 422: the object is not valid.
     pub(super) fn invalid(kind: &Kind, name: &str, why: &str) -> Self {
         Self::new(422, "Invalid", format!("{} {name:?} is invalid: {why}", kind.kind))
+    }
+
+    /// 422: the patch does not fit the object.
+    pub(super) fn patch_failed(error: &json_patch::PatchError) -> Self {
+        Self::new(422, "Invalid", error.to_string())
     }
 
     /// What an injected fault says.

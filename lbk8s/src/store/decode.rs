@@ -16,7 +16,8 @@ pub(super) enum FieldValidation {
 }
 
 /// The API server leaves these out when they are empty, so that a write of empty ones changes nothing.
-const ABSENT_IF_EMPTY: [&str; 5] = ["labels", "annotations", "finalizers", "ownerReferences", "managedFields"];
+const ABSENT_IF_EMPTY: [&str; 5] =
+    ["labels", "annotations", "finalizers", "ownerReferences", "managedFields"];
 
 impl Kind {
     /// Makes of `object` what is stored of it, or says why it is not one of this kind. Afterwards its metadata

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::decode::FieldValidation;
+use super::patch::Patch;
 use super::route::Route;
 use super::{ApiError, Store};
 
@@ -13,7 +15,8 @@ impl Store {
         if let Some(namespace) = namespace {
             self.ensure_namespace(namespace);
         }
-        match self.create(kind, namespace.filter(|_| kind.namespaced), value.clone()) {
+        let namespace = namespace.filter(|_| kind.namespaced);
+        match self.create(kind, namespace, value.clone(), FieldValidation::Ignore) {
             Ok(_) => Ok("created"),
             // Somebody made it before: a namespace of every cluster, for instance.
             Err(error) if error.reason == "AlreadyExists" => {
@@ -27,13 +30,14 @@ impl Store {
     fn ensure_namespace(&self, name: &str) {
         if let Some(namespaces) = self.kinds().find("", "v1", "Namespace") {
             // It may be there already.
-            let _ = self.create(namespaces, None, json!({"metadata": {"name": name}}));
+            let namespace = json!({"metadata": {"name": name}});
+            let _ = self.create(namespaces, None, namespace, FieldValidation::Ignore);
         }
     }
 
     /// Changes an object by a merge patch.
     pub(crate) fn apply_patch(&self, object: &Value, patch: Value) -> Result<(), ApiError> {
-        self.patch(&self.route_of(object)?, patch).map(drop)
+        self.patch(&self.route_of(object)?, Patch::Merge(patch), FieldValidation::Ignore).map(drop)
     }
 
     /// Deletes an object.

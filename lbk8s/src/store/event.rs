@@ -29,7 +29,9 @@ impl Kind {
     /// Turns an object of this kind into the stored form.
     pub(super) fn store_form(&self, object: &mut Value) {
         if self.is_new_event() {
-            NAMES.iter().for_each(|(core, new)| rename(object, new, core));
+            for (core, new) in NAMES {
+                rename(object, new, core);
+            }
             object["apiVersion"] = json!("v1");
         }
     }
@@ -40,7 +42,9 @@ impl Kind {
             return stored.clone();
         }
         let mut object = stored.value();
-        NAMES.iter().for_each(|(core, new)| rename(&mut object, core, new));
+        for (core, new) in NAMES {
+            rename(&mut object, core, new);
+        }
         object["apiVersion"] = json!(self.api_version());
         Stored { version: stored.version, bytes: Bytes::from(object.to_string()) }
     }

@@ -30,8 +30,8 @@ pub enum Fault {
     Refuse(u16),
     /// Serve it after this time.
     Delay(Duration),
-    /// Serve it, but lose the answer: the writer does not learn that it succeeded. For a watch: end it after
-    /// the first bytes.
+    /// Serve it, but lose the answer, as a proxy does that has waited too long: the client gets 504, whether it
+    /// read or wrote, and does not learn that a write succeeded. For a watch: end it after the first bytes.
     LoseAnswer,
 }
 
@@ -60,7 +60,8 @@ impl Faults {
         self.inner().waiting.push(Waiting { verb, resource: resource.to_owned(), fault, times });
     }
 
-    /// How often objects of `resource` were written with this verb, refused writes not counted.
+    /// How often a write of `resource` with this verb was served. Counted are those that changed nothing and those
+    /// whose answer was lost, for they cost a request all the same; refused ones and dry runs are not.
     #[must_use]
     pub fn writes(&self, verb: Verb, resource: &str) -> u64 {
         self.inner().writes.get(&(verb, resource.to_owned())).copied().unwrap_or(0)

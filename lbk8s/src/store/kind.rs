@@ -67,6 +67,16 @@ impl Kind {
         }
     }
 
+    /// A kind of the core group.
+    pub(super) fn is_core(&self, kind: &str) -> bool {
+        self.group.is_empty() && self.kind == kind
+    }
+
+    /// Whether it may be replaced by one who does not say which version is meant.
+    pub(super) fn allows_unconditional_update(&self) -> bool {
+        !self.custom && self.kind != "Lease"
+    }
+
     /// `v1`, or `metallb.io/v1beta1`.
     #[must_use]
     pub fn api_version(&self) -> String {

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
+
+use super::Kind;
 
 /// Which object: group and plural, namespace (empty for cluster-scoped kinds), name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +16,31 @@ pub(super) struct Key {
     pub(super) resource: Arc<str>,
     pub(super) namespace: String,
     pub(super) name: String,
+}
+
+impl Kind {
+    /// The name of the resource in the log.
+    pub(super) fn resource(&self) -> Arc<str> {
+        Arc::from(format!("{}/{}", self.store_group(), self.plural))
+    }
+
+    pub(super) fn key(&self, namespace: Option<&str>, name: &str) -> Key {
+        Key {
+            resource: self.resource(),
+            namespace: namespace.unwrap_or_default().to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl Key {
+    pub(super) fn is_service(&self) -> bool {
+        &*self.resource == "/services"
+    }
+
+    pub(super) fn is_namespace(&self) -> bool {
+        &*self.resource == "/namespaces"
+    }
 }
 
 /// An object as it was at one resource version, in the bytes that every reader gets.
@@ -54,13 +82,23 @@ pub(super) struct Log {
 }
 
 impl Default for Log {
+    /// An empty log. Its versions begin at the milliseconds since 1970: whoever remembers a version of an earlier
+    /// process is told that it is too old, unless that one wrote more than a thousand times a second all its life.
     fn default() -> Self {
-        let (changed, _) = watch::channel(0);
-        Self { objects: BTreeMap::new(), history: VecDeque::new(), version: 0, compacted: 0, changed }
+        let version = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        let (changed, _) = watch::channel(version);
+        Self { objects: BTreeMap::new(), history: VecDeque::new(), version, compacted: version, changed }
     }
 }
 
 impl Log {
+    /// A log of its own with the same content; nobody follows it.
+    pub(super) fn copy(&self) -> Self {
+        let (changed, _) = watch::channel(self.version);
+        let (objects, history) = (self.objects.clone(), self.history.clone());
+        Self { objects, history, version: self.version, compacted: self.compacted, changed }
+    }
+
     /// The version of the latest change.
     pub(super) fn version(&self) -> u64 {
         self.version
@@ -100,6 +138,35 @@ impl Log {
         })
     }
 
+    /// The objects of a resource as `scan` gave them at `version`; `None` if some changes since are forgotten.
+    pub(super) fn at<'a>(
+        &'a self,
+        version: u64,
+        resource: &Arc<str>,
+        namespace: Option<&'a str>,
+        after: Option<&Key>,
+    ) -> Option<BTreeMap<&'a Key, &'a Stored>> {
+        let mut objects: BTreeMap<_, _> = self.scan(resource, namespace, after).collect();
+        // From the latest change back, so that what was before the first one is what stays.
+        for change in self.since(version)?.rev() {
+            let key = &change.key;
+            let scanned = key.resource == *resource
+                && namespace.is_none_or(|namespace| key.namespace == namespace)
+                && after.is_none_or(|after| key > after);
+            match &change.before {
+                _ if !scanned => {}
+                Some(before) => drop(objects.insert(key, before)),
+                None => drop(objects.remove(key)),
+            }
+        }
+        Some(objects)
+    }
+
+    /// The keys of all that is in a namespace.
+    pub(super) fn in_namespace(&self, namespace: &str) -> Vec<Key> {
+        self.objects.keys().filter(|key| key.namespace == namespace).cloned().collect()
+    }
+
     /// Writes an object under a version of its own, which it puts into the metadata.
     pub(super) fn put(&mut self, key: Key, mut object: Value) -> Stored {
         let after = self.stamp(&mut object);
@@ -124,7 +191,7 @@ impl Log {
     }
 
     /// The changes after `version`; `None` if some of them are forgotten.
-    pub(super) fn since(&self, version: u64) -> Option<impl Iterator<Item = &Arc<Change>>> {
+    pub(super) fn since(&self, version: u64) -> Option<impl DoubleEndedIterator<Item = &Arc<Change>>> {
         if version < self.compacted {
             return None;
         }

@@ -4,29 +4,41 @@
 //! them on, with faults injected. It is a [`tower::Service`], so that [`Store::client`] needs no socket, and
 //! [`Store::serve`] puts the same service on a TCP port for other processes. It keeps the real server's
 //! semantics where a client can tell (list and watch with resource versions and bookmarks, 409, 410, merge
-//! patch, the status subresource, selectors, the defaulting of Services) and nothing beyond: no admission, no
-//! users, no garbage collection.
+//! patch and JSON patch, the status subresource, selectors, dry runs, the defaulting of Services) and nothing
+//! beyond: no admission, no users, no garbage collection.
 //!
 //! | file | the idea |
 //! |---|---|
 //! | `kind` | the kinds it is told about |
 //! | `route` | a request's path and query |
 //! | `log` | the objects, and the history of their changes |
-//! | `verbs` | get, list, create, update, patch, delete |
+//! | `decode` | from what a writer sends to what is stored |
+//! | `verbs` | get, create, update, patch, delete |
+//! | `list` | lists, whole and in pages |
 //! | `watch` | the stream of changes |
-//! | `patch` | merge patch (RFC 7396) |
+//! | `patch` | merge patch (RFC 7396) and JSON patch (RFC 6902) |
 //! | `selector` | label and field selectors |
+//! | `metadata` | what the server gives to metadata, and what it holds writers to |
 //! | `service` | what the API server fills in on Services |
+//! | `cluster_ips` | the cluster addresses of Services |
+//! | `namespace` | what the API server fills in on Namespaces |
+//! | `event` | Events, which two API groups share |
 //! | `answer` | answers and errors as the API writes them |
 //! | `serve` | the tower service, and the TCP port |
 //! | `direct` | what manifests use, without a request in between |
 //! | `faults` | faults on demand, and a count of the writes |
 
 mod answer;
+mod cluster_ips;
+mod decode;
 mod direct;
+mod event;
 mod faults;
 mod kind;
+mod list;
 mod log;
+mod metadata;
+mod namespace;
 mod patch;
 mod route;
 mod selector;
@@ -39,10 +51,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub use answer::ApiError;
+use cluster_ips::ClusterIps;
+use decode::FieldValidation;
 pub use faults::{Fault, Faults, Verb};
 pub use kind::{Kind, Kinds};
 use log::Log;
-use service::ClusterIps;
 
 /// A Kubernetes API in this process. Clones are the same store.
 #[derive(Debug, Clone)]
@@ -85,19 +98,27 @@ impl Store {
     #[must_use]
     pub fn with_bookmarks(kinds: Kinds, bookmark_every: Duration) -> Self {
         let state = State { log: Log::default(), cluster_ips: ClusterIps::default(), last_moment: 0 };
-        let store = Self(Arc::new(Inner {
-            kinds,
-            state: Mutex::new(state),
-            faults: Faults::default(),
-            bookmark_every,
-        }));
+        let store = Self::of(kinds, state, bookmark_every);
         if let Some(namespaces) = store.0.kinds.find("", "v1", "Namespace") {
             for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
                 let namespace = serde_json::json!({"metadata": {"name": name}});
-                store.create(namespaces, None, namespace).expect("an empty store takes a namespace");
+                let made = store.create(namespaces, None, namespace, FieldValidation::Ignore);
+                made.expect("an empty store takes a namespace");
             }
         }
         store
+    }
+
+    fn of(kinds: Kinds, state: State, bookmark_every: Duration) -> Self {
+        Self(Arc::new(Inner { kinds, state: Mutex::new(state), faults: Faults::default(), bookmark_every }))
+    }
+
+    /// A store of its own with the same content: what is done to it nobody sees.
+    fn copy(&self) -> Self {
+        let state = self.state();
+        let (cluster_ips, last_moment) = (state.cluster_ips.clone(), state.last_moment);
+        let copy = State { log: state.log.copy(), cluster_ips, last_moment };
+        Self::of(self.0.kinds.clone(), copy, self.0.bookmark_every)
     }
 
     /// A client of this store, without a socket in between. Needs a tokio runtime.

@@ -32,7 +32,8 @@ impl Patch {
             Self::Json(patch) => {
                 for operation in patch.0 {
                     if !is_test_of_absence(&operation, &object) {
-                        json_patch::patch(&mut object, &[operation]).map_err(ApiError::patch_failed)?;
+                        json_patch::patch(&mut object, &[operation])
+                            .map_err(|error| ApiError::patch_failed(&error))?;
                     }
                 }
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::decode::FieldValidation;
 use super::selector::Filter;
 use super::{ApiError, Kind, Kinds, Verb};
 
@@ -81,13 +82,13 @@ pub(super) struct Query {
     pub(super) limit: Option<usize>,
     pub(super) next: Option<String>,
     pub(super) timeout: Option<Duration>,
-    pub(super) strict: bool,
+    pub(super) field_validation: FieldValidation,
     pub(super) dry_run: bool,
     pub(super) filter: Filter,
 }
 
 impl Query {
-    pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
+    pub(super) fn parse(kind: &Kind, query: &str) -> Result<Self, ApiError> {
         let pairs: BTreeMap<String, String> = query
             .split('&')
             .filter(|pair| !pair.is_empty())
@@ -112,9 +113,12 @@ impl Query {
             limit: number("limit")?.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok()),
             next: pairs.get("continue").filter(|token| !token.is_empty()).cloned(),
             timeout: number("timeoutSeconds")?.map(Duration::from_secs),
-            strict: text("fieldValidation") == "Strict",
+            field_validation: match text("fieldValidation") {
+                "Strict" => FieldValidation::Strict,
+                _ => FieldValidation::Ignore,
+            },
             dry_run: text("dryRun") == "All",
-            filter: Filter::parse(text("labelSelector"), text("fieldSelector"))?,
+            filter: Filter::parse(kind, text("labelSelector"), text("fieldSelector"))?,
         })
     }
 }
@@ -181,10 +185,11 @@ mod tests {
 
     #[test]
     fn queries_are_read_as_clients_write_them() {
-        let query =
-            Query::parse("?&watch=true&labelSelector=a%3Db%2Cc&resourceVersion=7&timeoutSeconds=5").unwrap();
+        let kinds = Kinds::default();
+        let parse = |query: &str| Query::parse(kinds.find("", "v1", "Service").unwrap(), query);
+        let query = parse("?&watch=true&labelSelector=a%3Db%2Cc&resourceVersion=7&timeoutSeconds=5").unwrap();
         assert!(query.resource_version == Some(7) && query.timeout == Some(Duration::from_secs(5)));
         assert!(query.filter.matches(&serde_json::json!({"metadata": {"labels": {"a": "b", "c": ""}}})));
-        assert_eq!(Query::parse("limit=x").unwrap_err().code, 400);
+        assert_eq!(parse("limit=x").unwrap_err().code, 400);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::ApiError;
+use super::{ApiError, Kind};
 
 /// Which objects a list or a watch is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,15 +21,65 @@ enum Label {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Field {
-    path: Vec<String>,
+    path: String,
     value: String,
     equal: bool,
 }
 
+/// The fields beside name and namespace by which objects of a kind can be chosen. Custom resources have none.
+fn selectable(kind: &Kind) -> &'static [&'static str] {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Service") => &["spec.clusterIP", "spec.type"],
+        ("", "Node") => &["spec.unschedulable"],
+        ("", "Namespace") => &["status.phase"],
+        ("", "Pod") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        ("", "Event") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ("events.k8s.io", "Event") => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
+        _ => &[],
+    }
+}
+
 impl Filter {
-    pub(super) fn parse(labels: &str, fields: &str) -> Result<Self, ApiError> {
+    pub(super) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, ApiError> {
         let labels = split(labels).into_iter().map(label).collect::<Result<_, _>>()?;
-        let fields = split(fields).into_iter().map(field).collect::<Result<_, _>>()?;
+        let fields = split(fields).into_iter().map(field).collect::<Result<Vec<_>, _>>()?;
+        let known = [&["metadata.name", "metadata.namespace"], selectable(kind)].concat();
+        if let Some(field) = fields.iter().find(|field| !known.contains(&field.path.as_str())) {
+            return Err(ApiError::bad_request(format!("field label not supported: {}", field.path)));
+        }
         Ok(Self { labels, fields })
     }
 
@@ -45,16 +95,25 @@ impl Filter {
             Label::Exists(key) => value(key).is_some(),
             Label::Absent(key) => value(key).is_none(),
         };
-        let field = |field: &Field| {
-            let found = field.path.iter().try_fold(object, |object, step| object.get(step));
-            let text = match found {
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Null) | None => String::new(),
-                Some(other) => other.to_string(),
-            };
-            (text == field.value) == field.equal
-        };
+        let field = |field: &Field| (text(object, &field.path) == field.value) == field.equal;
         self.labels.iter().all(label) && self.fields.iter().all(field)
+    }
+}
+
+/// The value of a selectable field as text; empty if it is not there.
+fn text(object: &Value, path: &str) -> String {
+    let found = path.split('.').try_fold(object, |object, step| object.get(step));
+    match (path, found) {
+        // The source of a core event is named in a field of its own, or by who reports it.
+        ("source", _) => {
+            let component = &object["source"]["component"];
+            let named = if component.is_string() { component } else { &object["reportingComponent"] };
+            named.as_str().unwrap_or_default().to_owned()
+        }
+        ("spec.unschedulable" | "spec.hostNetwork", None) => "false".to_owned(),
+        (_, Some(Value::String(text))) => text.clone(),
+        (_, Some(Value::Null) | None) => String::new(),
+        (_, Some(other)) => other.to_string(),
     }
 }
 
@@ -114,8 +173,7 @@ fn field(text: &str) -> Result<Field, ApiError> {
             return Err(ApiError::bad_request(format!("unable to parse the field selector {text:?}")));
         }
     };
-    let path = path.trim().split('.').map(str::to_owned).collect();
-    Ok(Field { path, value: value.trim().to_owned(), equal })
+    Ok(Field { path: path.trim().to_owned(), value: value.trim().to_owned(), equal })
 }
 
 #[cfg(test)]
@@ -123,6 +181,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::Kinds;
+
+    fn kind(name: &str) -> Kind {
+        Kinds::default().find("", "v1", name).unwrap().clone()
+    }
 
     #[test]
     fn selectors_choose_as_the_api_server_does() {
@@ -142,13 +205,32 @@ mod tests {
             ("", "metadata.name=web", true),
             ("", "metadata.name=web,metadata.namespace!=default", false),
             ("", "spec.type=LoadBalancer", true),
-            ("", "spec.nodeName=", true),
+            ("", "spec.clusterIP=", true),
         ] {
-            let filter = Filter::parse(labels, fields).unwrap();
+            let filter = Filter::parse(&kind("Service"), labels, fields).unwrap();
             assert_eq!(filter.matches(&object), expected, "{labels} {fields}");
         }
         for (labels, fields) in [("=", ""), ("a b", ""), ("a in b", ""), ("", "metadata.name")] {
-            assert_eq!(Filter::parse(labels, fields).unwrap_err().code, 400, "{labels} {fields}");
+            assert_eq!(
+                Filter::parse(&kind("Service"), labels, fields).unwrap_err().code,
+                400,
+                "{labels} {fields}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_are_chosen_by_what_they_mean() {
+        let (node, event) = (kind("Node"), kind("Event"));
+        for (kind, object, fields, expected) in [
+            (&node, json!({}), "spec.unschedulable=false", true),
+            (&node, json!({"spec": {"unschedulable": true}}), "spec.unschedulable=true", true),
+            (&event, json!({"source": {"component": "a"}, "reportingComponent": "b"}), "source=a", true),
+            (&event, json!({"reportingComponent": "b"}), "source=b", true),
+            (&event, json!({"reportingComponent": "b"}), "source!=b", false),
+        ] {
+            let filter = Filter::parse(kind, "", fields).unwrap();
+            assert_eq!(filter.matches(&object), expected, "{object} {fields}");
         }
     }
 }

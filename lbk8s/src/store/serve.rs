@@ -9,15 +9,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::answer::{Body, respond, with_body};
+use super::patch::Patch;
 use super::route::{Query, Route};
 use super::{ApiError, Fault, Store, Verb};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body may not be larger: the real server's limit is about this.
 const LARGEST_BODY: usize = 3 << 20;
@@ -28,7 +31,7 @@ impl<B> tower::Service<Request<B>> for Store
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -63,7 +66,9 @@ impl Store {
                 }
             };
             // Changes are told in small pieces, each as soon as it is there.
-            stream.set_nodelay(true)?;
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection may be slow");
+            }
             let service = TowerToHyperService::new(self.clone());
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -80,67 +85,62 @@ impl Store {
     async fn answer<B>(&self, request: Request<B>) -> Result<Response<Body>, ApiError>
     where
         B: http_body::Body,
-        B::Error: std::fmt::Display,
+        B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
         if matches!(head.uri.path(), "/readyz" | "/livez" | "/healthz") {
             return Ok(respond(StatusCode::OK, Bytes::from_static(b"ok")));
         }
         let route = Route::parse(self.kinds(), head.uri.path())?;
-        let query = Query::parse(head.uri.query().unwrap_or_default())?;
+        let query = Query::parse(route.kind, head.uri.query().unwrap_or_default())?;
         let verb = route.verb(&head.method, &query)?;
-        let resource = route.resource();
-        let fault = self.faults().take(verb, &resource);
+        let fault = self.faults().take(verb, &route.resource());
         match fault {
             Some(Fault::Refuse(code)) => return Err(ApiError::injected(code)),
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
             Some(Fault::LoseAnswer) | None => {}
         }
-        let written = |code: StatusCode, stored: super::log::Stored| {
-            self.faults().count(verb, &resource);
-            if fault == Some(Fault::LoseAnswer) {
-                return Err(ApiError::injected(504));
-            }
-            Ok(respond(code, stored.bytes))
-        };
-        match verb {
-            Verb::Get => Ok(respond(StatusCode::OK, self.get(&route)?.bytes)),
-            Verb::List => Ok(respond(StatusCode::OK, self.list(&route, &query)?)),
+        let lost = fault == Some(Fault::LoseAnswer);
+        let answer = match verb {
+            Verb::Get => respond(StatusCode::OK, self.get(&route)?.bytes),
+            Verb::List => respond(StatusCode::OK, self.list(&route, &query)?),
             Verb::Watch => {
                 let body = self.watch(&route, &query);
-                let lost = fault == Some(Fault::LoseAnswer);
-                Ok(with_body(StatusCode::OK, if lost { first_bytes(body) } else { body }))
+                return Ok(with_body(StatusCode::OK, if lost { first_bytes(body) } else { body }));
             }
-            Verb::Create | Verb::Update => {
-                let object = read_json(body).await?;
-                if query.strict {
-                    refuse_unknown(&route, &object)?;
-                }
-                if query.dry_run {
-                    return Err(ApiError::bad_request("dryRun is not served"));
-                }
-                match verb {
-                    Verb::Create => {
-                        let stored = self.create(route.kind, route.namespace.as_deref(), object)?;
-                        written(StatusCode::CREATED, stored)
-                    }
-                    _ => written(StatusCode::OK, self.update(&route, object)?),
-                }
-            }
-            Verb::Patch => {
+            Verb::Create | Verb::Update | Verb::Patch | Verb::Delete => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
-                let content_type = content_type.unwrap_or_default();
-                if content_type.split(';').next() != Some("application/merge-patch+json") {
-                    return Err(ApiError::unsupported_patch(content_type));
-                }
-                let patch = read_json(body).await?;
-                written(StatusCode::OK, self.patch(&route, patch)?)
+                let body = read_json(body).await?;
+                self.write(verb, &route, &query, content_type.unwrap_or_default(), body)?
             }
-            Verb::Delete => {
-                let options = read_optional_json(body).await?;
-                written(StatusCode::OK, self.delete(&route, &options)?)
-            }
+        };
+        if lost { Err(ApiError::injected(504)) } else { Ok(answer) }
+    }
+
+    fn write(
+        &self,
+        verb: Verb,
+        route: &Route<'_>,
+        query: &Query,
+        content_type: &str,
+        body: Value,
+    ) -> Result<Response<Body>, ApiError> {
+        let said_in_body = body["dryRun"].as_array().is_some_and(|stages| stages.contains(&json!("All")));
+        let dry_run = query.dry_run || verb == Verb::Delete && said_in_body;
+        // A dry run is a run on a copy. Its answer is the object as it would have become.
+        let store = if dry_run { self.copy() } else { self.clone() };
+        let (namespace, validation) = (route.namespace.as_deref(), query.field_validation);
+        let stored = match verb {
+            Verb::Create => store.create(route.kind, namespace, body, validation)?,
+            Verb::Patch => store.patch(route, Patch::read(content_type, body)?, validation)?,
+            Verb::Delete => store.delete(route, &body)?,
+            _ => store.update(route, body, validation)?,
+        };
+        if !dry_run {
+            self.faults().count(verb, &route.resource());
         }
+        let code = if verb == Verb::Create { StatusCode::CREATED } else { StatusCode::OK };
+        Ok(respond(code, stored.bytes))
     }
 }
 
@@ -151,36 +151,18 @@ fn first_bytes(body: Body) -> Body {
     http_body_util::StreamBody::new(frames).boxed_unsync()
 }
 
-fn refuse_unknown(route: &Route<'_>, object: &Value) -> Result<(), ApiError> {
-    let faults: Vec<String> = (route.kind.check)(object).iter().map(ToString::to_string).collect();
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::bad_request(format!("strict decoding error: {}", faults.join(", "))))
-}
-
+/// The body, null if there is none. It is not read further than the limit.
 async fn read_json<B>(body: B) -> Result<Value, ApiError>
 where
     B: http_body::Body,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
-    match read_optional_json(body).await? {
-        Value::Null => Err(ApiError::bad_request("the body is empty")),
-        value => Ok(value),
-    }
-}
-
-async fn read_optional_json<B>(body: B) -> Result<Value, ApiError>
-where
-    B: http_body::Body,
-    B::Error: std::fmt::Display,
-{
-    let read = body.collect().await;
-    let bytes =
-        read.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}")))?.to_bytes();
-    if bytes.len() > LARGEST_BODY {
-        return Err(ApiError::bad_request(format!("the body has more than {LARGEST_BODY} bytes")));
-    }
+    let read = Limited::new(body, LARGEST_BODY).collect().await;
+    let bytes = read.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => ApiError::too_large(LARGEST_BODY),
+        None => ApiError::bad_request(format!("the body broke off: {error}")),
+    })?;
+    let bytes = bytes.to_bytes();
     if bytes.is_empty() {
         return Ok(Value::Null);
     }

@@ -1,76 +1,107 @@
-//! What the API server fills in on Services.
+//! What the API server fills in on Services, and what it holds their writers to.
 
-use std::net::IpAddr;
+use lbcore::ServiceKey;
+use serde_json::{Map, Value, json};
 
-use lbcore::{Allocator, Families, Family, PoolSpec, Request, ServiceKey};
-use serde_json::{Value, json};
-
+use super::cluster_ips::ClusterIps;
 use super::{ApiError, Kind};
 
-/// The cluster addresses (`--service-cluster-ip-range`), given out by the same allocator as the others.
-#[derive(Debug)]
-pub(super) struct ClusterIps(Allocator);
+type Spec = Map<String, Value>;
 
-const RANGES: [&str; 2] = ["10.96.0.1-10.96.255.254", "fd96::1-fd96::ffff"];
+/// The fields that Services of some types only have, and these types.
+const OF_TYPES: [(&str, &[&str]); 7] = [
+    ("clusterIP", WITH_CLUSTER_IP),
+    ("clusterIPs", WITH_CLUSTER_IP),
+    ("ipFamilies", WITH_CLUSTER_IP),
+    ("ipFamilyPolicy", WITH_CLUSTER_IP),
+    ("externalTrafficPolicy", &["NodePort", "LoadBalancer"]),
+    ("allocateLoadBalancerNodePorts", &["LoadBalancer"]),
+    ("loadBalancerClass", &["LoadBalancer"]),
+];
+const WITH_CLUSTER_IP: &[&str] = &["ClusterIP", "NodePort", "LoadBalancer"];
+/// What the server gives once; a writer who leaves it out keeps it.
+const GIVEN: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
 
-impl Default for ClusterIps {
-    fn default() -> Self {
-        let mut allocator = Allocator::default();
-        allocator.set_pools(vec![PoolSpec::parse("cluster", RANGES).expect("constant ranges are sound")]);
-        Self(allocator)
-    }
-}
-
-impl ClusterIps {
-    pub(super) fn release(&mut self, namespace: &str, name: &str) {
-        self.0.release(&ServiceKey::new(namespace, name));
-    }
-
-    fn take(
-        &mut self,
-        key: &ServiceKey,
-        families: Families,
-        asked: Vec<IpAddr>,
-    ) -> Result<Vec<IpAddr>, String> {
-        let mut request = Request::new(key.clone(), families);
-        request.addresses = asked;
-        let decision = self.0.request(request);
-        match decision.refusal() {
-            // With PreferDualStack one family is enough.
-            Some(refusal) if decision.held().is_empty() => {
-                let why = refusal.to_string();
-                self.0.release(key);
-                Err(why)
-            }
-            _ => Ok(decision.addresses()),
-        }
-    }
-}
-
-/// Fills in what the API server fills in, and takes cluster addresses. `before` is the stored form at an
-/// update: what the writer left out of what was given to it stays.
+/// Fills in what the API server fills in, and takes cluster addresses. `before` is the stored form at an update.
 pub(super) fn fill_in(
     kind: &Kind,
     object: &mut Value,
     before: Option<&Value>,
     cluster_ips: &mut ClusterIps,
 ) -> Result<(), ApiError> {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let invalid = |why: &str| ApiError::invalid(kind, &name, why);
-    let Some(spec) = object["spec"].as_object_mut() else {
-        return Err(invalid("spec: Required value"));
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    let key = ServiceKey::new(text("namespace"), text("name"));
+    let invalid = |why: String| ApiError::invalid(kind, key.name(), &why);
+    let before = before.and_then(|before| before["spec"].as_object());
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return Err(invalid("spec: Required value".to_owned()));
     };
-    let kind_of =
-        spec.entry("type").or_insert_with(|| json!("ClusterIP")).as_str().unwrap_or_default().to_owned();
+    spec.entry("type").or_insert_with(|| json!("ClusterIP"));
+    let service_type = type_of(spec).to_owned();
+    drop_what_the_type_has_not(spec, before).map_err(invalid)?;
+    check_class(spec, before).map_err(invalid)?;
+    fill_in_defaults(spec);
+    if WITH_CLUSTER_IP.contains(&service_type.as_str()) {
+        keep_cluster_ips(spec, before).map_err(invalid)?;
+        if let Err(why) = cluster_ips.give(spec, &key) {
+            // A refused write changes nothing: what was given before stays given.
+            if let Some(mut before) = before.filter(|before| before.contains_key("clusterIP")).cloned() {
+                let _ = cluster_ips.give(&mut before, &key);
+            }
+            return Err(invalid(why));
+        }
+    } else {
+        cluster_ips.release(&key);
+    }
+    fill_in_status(object, &service_type);
+    Ok(())
+}
+
+fn type_of(spec: &Spec) -> &str {
+    spec.get("type").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What was set under another type goes with that type; what is set anew is a mistake.
+fn drop_what_the_type_has_not(spec: &mut Spec, before: Option<&Spec>) -> Result<(), String> {
+    for (field, types) in OF_TYPES {
+        let says_nothing = |value: &Value| *value == json!("") || *value == json!([]);
+        if spec.get(field).is_some_and(says_nothing) {
+            spec.remove(field);
+        }
+        // External addresses are reached from outside whatever the type is.
+        let external = field == "externalTrafficPolicy" && spec.contains_key("externalIPs");
+        if types.contains(&type_of(spec)) || external {
+            continue;
+        }
+        if let Some(value) = spec.remove(field)
+            && before.and_then(|before| before.get(field)) != Some(&value)
+        {
+            let service_type = type_of(spec);
+            return Err(format!("spec.{field}: Forbidden: may not be used when `type` is {service_type:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// A load balancer stays with the class that it was made with.
+fn check_class(spec: &Spec, before: Option<&Spec>) -> Result<(), String> {
+    let class = |spec: &Spec| spec.get("loadBalancerClass").cloned().unwrap_or_default();
+    let stays = |before: &&Spec| type_of(before) == "LoadBalancer" && type_of(spec) == "LoadBalancer";
+    match before.filter(stays) {
+        Some(before) if class(before) != class(spec) => {
+            Err(format!("spec.loadBalancerClass: Invalid value: {}: may not change once set", class(spec)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn fill_in_defaults(spec: &mut Spec) {
     spec.entry("sessionAffinity").or_insert_with(|| json!("None"));
-    if kind_of != "ExternalName" {
+    if type_of(spec) != "ExternalName" {
         spec.entry("internalTrafficPolicy").or_insert_with(|| json!("Cluster"));
     }
-    if matches!(kind_of.as_str(), "LoadBalancer" | "NodePort") {
+    if matches!(type_of(spec), "LoadBalancer" | "NodePort") {
         spec.entry("externalTrafficPolicy").or_insert_with(|| json!("Cluster"));
-    } else {
-        spec.remove("externalTrafficPolicy");
     }
     let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -78,84 +109,45 @@ pub(super) fn fill_in(
         let number = port.get("port").cloned().unwrap_or_default();
         port.entry("targetPort").or_insert(number);
     }
-    if kind_of == "ExternalName" {
-        cluster_ips.release(&namespace, &name);
-        return Ok(());
+}
+
+/// What was given stays for a writer who leaves it out, and the first cluster address for as long as there is one.
+fn keep_cluster_ips(spec: &mut Spec, before: Option<&Spec>) -> Result<(), String> {
+    let Some(before) = before else { return Ok(()) };
+    for field in GIVEN {
+        if let Some(value) = before.get(field) {
+            spec.entry(field).or_insert_with(|| value.clone());
+        }
     }
-    if let Some(before) = before {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            if let Some(value) = before["spec"].get(field) {
-                spec.entry(field).or_insert_with(|| value.clone());
+    let given = before.get("clusterIP");
+    let first = spec.get("clusterIPs").and_then(|listed| listed.get(0));
+    if given.is_some() && (spec.get("clusterIP") != given || first != given) {
+        let listed = spec.get("clusterIPs").cloned().unwrap_or_default();
+        return Err(format!("spec.clusterIPs[0]: Invalid value: {listed}: field is immutable"));
+    }
+    if spec.get("ipFamilyPolicy") == Some(&json!("SingleStack")) {
+        // Of two families the second goes, unless the writer insists on it.
+        for field in ["clusterIPs", "ipFamilies"] {
+            if let Some(listed) = spec.get_mut(field).filter(|listed| before.get(field) == Some(&**listed)) {
+                listed.as_array_mut().into_iter().for_each(|listed| listed.truncate(1));
             }
         }
     }
-    give_cluster_ips(spec, &ServiceKey::new(namespace, name.as_str()), cluster_ips)
-        .map_err(|why| invalid(&why))?;
-    if kind_of == "LoadBalancer" {
-        fill_in_ip_mode(object);
-    } else if object["status"].get("loadBalancer").is_some() {
-        // The address belongs to the type: a Service that is no LoadBalancer any more shows none.
-        object["status"]["loadBalancer"] = json!({});
-    }
     Ok(())
 }
 
-fn give_cluster_ips(
-    spec: &mut serde_json::Map<String, Value>,
-    key: &ServiceKey,
-    cluster_ips: &mut ClusterIps,
-) -> Result<(), String> {
-    let headless = spec.get("clusterIP").or_else(|| spec.get("clusterIPs")?.get(0)) == Some(&json!("None"));
-    let families: Vec<Family> = match spec.get("ipFamilies") {
-        Some(listed) => serde_json::from_value(listed.clone()).map_err(|_| {
-            format!("spec.ipFamilies: Unsupported value: {listed}: supported values: \"IPv4\", \"IPv6\"")
-        })?,
-        None => Vec::new(),
+/// The address belongs to the type: a Service that is no `LoadBalancer` shows none. Since 1.30 the server says that
+/// an address is a virtual one unless the writer says otherwise.
+fn fill_in_status(object: &mut Value, service_type: &str) {
+    let mut ingress = match object["status"]["loadBalancer"]["ingress"].take() {
+        Value::Array(ingress) if service_type == "LoadBalancer" => ingress,
+        _ => Vec::new(),
     };
-    let asked = asked_addresses(spec)?;
-    let primary = asked.first().map(|ip| Family::of(*ip)).or(families.first().copied()).unwrap_or(Family::V4);
-    let both = families.len() > 1 || asked.len() > 1;
-    let policy = spec
-        .entry("ipFamilyPolicy")
-        .or_insert_with(|| json!(if both { "RequireDualStack" } else { "SingleStack" }));
-    let families = match policy.as_str() {
-        Some("SingleStack") => Families::Single(primary),
-        Some("PreferDualStack") => Families::Prefer { primary },
-        Some("RequireDualStack") => Families::Require { primary },
-        _ => return Err(format!("spec.ipFamilyPolicy: Unsupported value: {policy}")),
-    };
-    let given: Vec<IpAddr> = if headless { Vec::new() } else { cluster_ips.take(key, families, asked)? };
-    let listed = if headless { families.wanted() } else { given.iter().map(|ip| Family::of(*ip)).collect() };
-    spec.insert("ipFamilies".to_owned(), json!(listed));
-    let texts: Vec<String> =
-        if headless { vec!["None".to_owned()] } else { given.iter().map(ToString::to_string).collect() };
-    spec.insert("clusterIP".to_owned(), json!(texts[0]));
-    spec.insert("clusterIPs".to_owned(), json!(texts));
-    Ok(())
-}
-
-/// The cluster addresses that the object names itself.
-fn asked_addresses(spec: &serde_json::Map<String, Value>) -> Result<Vec<IpAddr>, String> {
-    let listed = spec.get("clusterIPs").and_then(Value::as_array).cloned().unwrap_or_default();
-    let single = spec.get("clusterIP").cloned().into_iter();
-    let named: Vec<Value> = if listed.is_empty() { single.collect() } else { listed };
-    let named = named.iter().filter_map(Value::as_str).filter(|text| !matches!(*text, "" | "None"));
-    named
-        .map(|text| {
-            text.parse().map_err(|_| format!("spec.clusterIPs: Invalid value: {text:?}: must be a valid IP"))
-        })
-        .collect()
-}
-
-/// Since 1.30 the server says that an address is a virtual one unless the writer says otherwise.
-fn fill_in_ip_mode(object: &mut Value) {
-    let ingress = object["status"]["loadBalancer"]["ingress"].as_array_mut();
-    for entry in ingress.into_iter().flatten().filter_map(Value::as_object_mut) {
+    for entry in ingress.iter_mut().filter_map(Value::as_object_mut) {
         if entry.contains_key("ip") {
             entry.entry("ipMode").or_insert_with(|| json!("VIP"));
         }
     }
-    if object["status"]["loadBalancer"].is_null() {
-        object["status"]["loadBalancer"] = json!({});
-    }
+    object["status"]["loadBalancer"] =
+        if ingress.is_empty() { json!({}) } else { json!({"ingress": ingress}) };
 }

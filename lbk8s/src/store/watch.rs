@@ -17,7 +17,7 @@ use super::answer::Body;
 use super::log::{Change, Stored};
 use super::route::{Query, Route};
 use super::selector::Filter;
-use super::{ApiError, Store};
+use super::{ApiError, Kind, Store};
 
 /// How long a watch lives if the client says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
@@ -25,6 +25,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 struct Watch {
     store: Store,
     changed: watch::Receiver<u64>,
+    kind: Kind,
     resource: Arc<str>,
     namespace: Option<String>,
     filter: Filter,
@@ -48,6 +49,7 @@ impl Store {
         let seen = if from_now { log.version() } else { query.resource_version.unwrap_or(0) };
         if from_now {
             for (_, stored) in log.scan(&resource, route.namespace.as_deref(), None) {
+                let stored = route.kind.served_form(stored);
                 if query.filter.is_empty() || query.filter.matches(&stored.value()) {
                     ready.push_back(line("ADDED", &stored.bytes));
                 }
@@ -64,6 +66,7 @@ impl Store {
         let watch = Watch {
             store: self.clone(),
             changed: log.subscribe(),
+            kind: route.kind.clone(),
             resource,
             namespace: route.namespace.clone(),
             filter: query.filter.clone(),
@@ -93,16 +96,18 @@ impl Watch {
             }
             self.changed.mark_unchanged();
             self.look();
-            if !self.ready.is_empty() {
+            // Under steady changes the wait below never comes to its end.
+            if Instant::now() >= self.end && !self.over {
+                self.say_bookmark();
+                self.over = true;
+            }
+            if self.over || !self.ready.is_empty() {
                 continue;
             }
             tokio::select! {
                 changed = self.changed.changed() => self.over |= changed.is_err(),
                 () = sleep_until(self.next_bookmark), if self.bookmark.is_some() => self.say_bookmark(),
-                () = sleep_until(self.end) => {
-                    self.say_bookmark();
-                    self.over = true;
-                }
+                () = sleep_until(self.end) => {}
             }
         }
     }
@@ -120,7 +125,7 @@ impl Watch {
         for change in changes {
             let ours = change.key.resource == self.resource
                 && self.namespace.as_ref().is_none_or(|namespace| change.key.namespace == *namespace);
-            if ours && let Some(line) = told(change, &self.filter) {
+            if ours && let Some(line) = told(change, &self.kind, &self.filter) {
                 self.ready.push_back(line);
             }
             self.seen = change.version;
@@ -136,18 +141,21 @@ impl Watch {
 }
 
 /// What a watch with `filter` is told of a change: an object that comes to match is added, one that ceases to
-/// is deleted.
-fn told(change: &Change, filter: &Filter) -> Option<Bytes> {
+/// is deleted, in the last form that matched and under the version of the change.
+fn told(change: &Change, kind: &Kind, filter: &Filter) -> Option<Bytes> {
     let matches = |stored: &Stored| filter.is_empty() || filter.matches(&stored.value());
-    let before = change.before.as_ref().is_some_and(matches);
-    let after = !change.deleted && matches(&change.after);
-    let kind = match (before, after) {
-        (false, false) => return None,
-        (false, true) => "ADDED",
-        (true, true) => "MODIFIED",
-        (true, false) => "DELETED",
-    };
-    Some(line(kind, &change.after.bytes))
+    let before = change.before.as_ref().map(|before| kind.served_form(before)).filter(matches);
+    let after = Some(kind.served_form(&change.after)).filter(|after| !change.deleted && matches(after));
+    match (before, after) {
+        (None, None) => None,
+        (None, Some(after)) => Some(line("ADDED", &after.bytes)),
+        (Some(_), Some(after)) => Some(line("MODIFIED", &after.bytes)),
+        (Some(before), None) => {
+            let mut last = before.value();
+            last["metadata"]["resourceVersion"] = json!(change.version.to_string());
+            Some(line("DELETED", &Bytes::from(last.to_string())))
+        }
+    }
 }
 
 fn line(kind: &str, object: &Bytes) -> Bytes {

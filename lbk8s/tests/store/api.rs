@@ -16,6 +16,7 @@ pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub(crate) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 
 pub(crate) const MERGE: &str = "application/merge-patch+json";
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
 
 /// Whatever a test waits for has come long before.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -64,6 +65,11 @@ impl Raw {
 
     pub(crate) async fn merge(&self, path: &str, change: Value) -> Answer {
         self.send("PATCH", path, MERGE, &change.to_string()).await
+    }
+
+    /// A JSON patch: a list of operations.
+    pub(crate) async fn operate(&self, path: &str, operations: Value) -> Answer {
+        self.send("PATCH", path, JSON_PATCH, &operations.to_string()).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {

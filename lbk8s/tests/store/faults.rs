@@ -159,3 +159,26 @@ async fn writes_are_counted_once_and_refused_ones_never() {
         assert_eq!(store.faults().writes(verb, resource), expected, "{verb:?} {resource}");
     }
 }
+
+#[tokio::test]
+async fn a_read_whose_answer_is_lost_times_out() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    api.post(CONFIG_MAPS, &config_map("a")).await.unwrap();
+    for (verb, path) in [(Verb::Get, format!("{CONFIG_MAPS}/a")), (Verb::List, CONFIG_MAPS.to_owned())] {
+        store.faults().inject(verb, "configmaps", Fault::LoseAnswer, 1);
+        refused(api.get(&path).await, 504);
+        api.get(&path).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_counts_and_a_dry_run_does_not() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let own = format!("{CONFIG_MAPS}/a");
+    api.post(CONFIG_MAPS, &config_map("a")).await.unwrap();
+    api.merge(&own, json!({})).await.unwrap();
+    api.merge(&format!("{own}?dryRun=All"), json!({"data": {"b": "2"}})).await.unwrap();
+    assert_eq!(store.faults().writes(Verb::Patch, "configmaps"), 1);
+}

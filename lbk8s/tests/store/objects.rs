@@ -291,3 +291,49 @@ async fn a_lease_is_not_replaced_without_a_version() {
 async fn a_custom_resource_is_not_replaced_without_a_version() {
     refused(replaced_blindly(POOLS, pool("a")).await, 422);
 }
+
+#[tokio::test]
+async fn both_groups_write_and_follow_the_same_events() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let (core, new) =
+        ("/api/v1/namespaces/default/events", "/apis/events.k8s.io/v1/namespaces/default/events");
+    let from = format!("resourceVersion={}", store.resource_version());
+    let mut in_core = api.watch(core, &format!("{from}&fieldSelector=involvedObject.name%3Dweb")).await;
+    let mut in_new = api.watch(new, &format!("{from}&fieldSelector=regarding.name%3Dweb")).await;
+    let event = json!({
+        "metadata": {"name": "e1"}, "message": "one", "reason": "r", "type": "Normal",
+        "involvedObject": {"kind": "Service", "name": "web"}, "source": {"component": "c"},
+    });
+    api.post(core, &event).await.unwrap();
+    let read = api.get(&format!("{new}/e1")).await.unwrap();
+    assert_eq!(
+        (&read["apiVersion"], &read["note"], read.get("message")),
+        (&json!("events.k8s.io/v1"), &json!("one"), None)
+    );
+    let patched = api.merge(&format!("{new}/e1"), json!({"note": "two"})).await.unwrap();
+    assert_eq!(patched["note"], "two");
+    // Neither group takes the other's names, and writing back what was read changes nothing.
+    assert_eq!(api.merge(&format!("{new}/e1"), json!({"message": "three"})).await.unwrap(), patched);
+    assert_eq!(api.put(&format!("{new}/e1"), &patched).await.unwrap(), patched);
+    refused(api.post(new, &json!({"metadata": {"name": "e1"}})).await, 409);
+    api.delete(&format!("{core}/e1")).await.unwrap();
+    for (watch, field) in [(&mut in_core, "message"), (&mut in_new, "note")] {
+        for (expected, text) in [("ADDED e1", "one"), ("MODIFIED e1", "two"), ("DELETED e1", "two")] {
+            let told = watch.change().await;
+            assert_eq!((told.short().as_str(), told.object()[field].as_str()), (expected, Some(text)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_says_whether_it_is_going() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let own = format!("{NAMESPACES}/shop");
+    let mut object = namespace("shop");
+    object["metadata"]["finalizers"] = json!(["lbd.io/test"]);
+    assert_eq!(api.post(NAMESPACES, &object).await.unwrap()["status"]["phase"], "Active");
+    api.delete(&own).await.unwrap();
+    assert_eq!(api.names(&format!("{NAMESPACES}?fieldSelector=status.phase%3DTerminating")).await, ["shop"]);
+}

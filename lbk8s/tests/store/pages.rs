@@ -114,3 +114,17 @@ async fn a_token_that_is_none_is_a_bad_request() {
     let (_store, api) = site(1).await;
     refused(api.get(&format!("{CONFIG_MAPS}?limit=1&continue=frog")).await, 400);
 }
+
+#[tokio::test]
+async fn a_list_may_be_of_an_exact_version() {
+    let (store, api) = site(2).await;
+    let before = api.get(CONFIG_MAPS).await.unwrap();
+    api.delete(&format!("{CONFIG_MAPS}/c0")).await.unwrap();
+    api.post(CONFIG_MAPS, &config_map("c2")).await.unwrap();
+    let exact = |version: &str| format!("{CONFIG_MAPS}?resourceVersionMatch=Exact&resourceVersion={version}");
+    assert_eq!(api.get(&exact(&version(&before))).await.unwrap(), before);
+    assert_eq!(api.names(&exact(&api.version(CONFIG_MAPS).await)).await, ["c1", "c2"]);
+    refused(api.get(&exact(&(store.resource_version() + 1).to_string())).await, 504);
+    store.compact();
+    refused(api.get(&exact(&version(&before))).await, 410);
+}

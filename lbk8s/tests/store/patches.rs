@@ -1,4 +1,4 @@
-//! Merge patch, the status subresource, and the generation of custom resources.
+//! Merge patch, JSON patch, the status subresource, and the generation of custom resources.
 
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -6,7 +6,9 @@ use kube::{Api, ResourceExt};
 use lbk8s::Store;
 use serde_json::{Value, json};
 
-use super::api::{CONFIG_MAPS, POOLS, Raw, SERVICES, config_map, load_balancer, pool, service, version};
+use super::api::{
+    CONFIG_MAPS, POOLS, Raw, SERVICES, config_map, load_balancer, pool, refused, service, version,
+};
 
 #[tokio::test]
 async fn a_merge_patch_merges_objects_replaces_lists_and_removes_by_null() {
@@ -168,4 +170,92 @@ async fn the_generation_of_a_custom_resource_counts_changes_of_its_spec() {
     ] {
         assert_eq!(generation(api.merge(&path, patch.clone()).await.unwrap()), Some(expected), "{patch}");
     }
+}
+
+#[tokio::test]
+async fn a_json_patch_does_its_operations_in_order_or_none() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let own = format!("{CONFIG_MAPS}/a");
+    let created = api.post(CONFIG_MAPS, &config_map("a")).await.unwrap();
+    let half = json!([
+        {"op": "add", "path": "/data/b", "value": "2"},
+        {"op": "test", "path": "/data/a", "value": "other"},
+    ]);
+    assert_eq!(refused(api.operate(&own, half).await, 422).reason, "Invalid");
+    refused(api.operate(&own, json!([{"op": "remove", "path": "/data/z"}])).await, 422);
+    refused(api.operate(&own, json!([{"op": "replace", "path": "", "value": null}])).await, 400);
+    for body in [json!({"data": {}}), json!([{"op": "frog", "path": "/data"}]), json!(null)] {
+        refused(api.operate(&own, body).await, 400);
+    }
+    assert_eq!(api.get(&own).await.unwrap(), created);
+    let whole = json!([
+        {"op": "test", "path": "/data/a", "value": "1"},
+        {"op": "move", "from": "/data/a", "path": "/data/b"},
+        {"op": "add", "path": "/metadata/labels", "value": {"x~y": "1"}},
+        {"op": "remove", "path": "/metadata/labels/x~0y"},
+        {"op": "test", "path": "/data/b", "value": "1"},
+    ]);
+    let patched = api.operate(&own, whole).await.unwrap();
+    assert_eq!((&patched["data"], patched["metadata"].get("labels")), (&json!({"b": "1"}), None));
+}
+
+#[tokio::test]
+async fn finalizers_come_and_go_as_kubes_helper_asks() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    for (path, object) in [(SERVICES, service("a")), (POOLS, pool("a")), (CONFIG_MAPS, config_map("a"))] {
+        let own = format!("{path}/a");
+        api.post(path, &object).await.unwrap();
+        // There are none yet: the field is not there, and null to a test.
+        let first = json!([
+            {"op": "test", "path": "/metadata/finalizers", "value": null},
+            {"op": "add", "path": "/metadata/finalizers", "value": ["lbd.io/one"]},
+        ]);
+        api.operate(&own, first.clone()).await.unwrap();
+        refused(api.operate(&own, first).await, 422);
+        let second = json!([
+            {"op": "test", "path": "/metadata/finalizers", "value": ["lbd.io/one"]},
+            {"op": "add", "path": "/metadata/finalizers/-", "value": "lbd.io/two"},
+        ]);
+        api.operate(&own, second).await.unwrap();
+        api.delete(&own).await.unwrap();
+        let remove = |name: &str| {
+            json!([
+                {"op": "test", "path": "/metadata/finalizers/0", "value": name},
+                {"op": "remove", "path": "/metadata/finalizers/0"},
+            ])
+        };
+        refused(api.operate(&own, remove("lbd.io/two")).await, 422);
+        api.operate(&own, remove("lbd.io/one")).await.unwrap();
+        api.operate(&own, remove("lbd.io/two")).await.unwrap();
+        refused(api.get(&own).await, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_json_patch_may_be_bound_to_a_version() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let own = format!("{POOLS}/a");
+    let old = api.post(POOLS, &pool("a")).await.unwrap();
+    let label = |by: &Value, text: &str| {
+        json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version(by)},
+            {"op": "add", "path": "/metadata/labels", "value": {"x": text}},
+        ])
+    };
+    let new = api.operate(&own, label(&old, "1")).await.unwrap();
+    refused(api.operate(&own, label(&old, "2")).await, 422);
+    api.operate(&own, label(&new, "2")).await.unwrap();
+    // One that sets the version instead conflicts as an update does.
+    let set = json!([
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": version(&old)},
+        {"op": "add", "path": "/metadata/labels", "value": {"x": "3"}},
+    ]);
+    assert_eq!(refused(api.operate(&own, set).await, 409).reason, "Conflict");
+    let status = json!([{"op": "add", "path": "/status", "value": {"assignedIPv4": 3}}]);
+    assert_eq!(api.operate(&own, status.clone()).await.unwrap().get("status"), None);
+    let written = api.operate(&format!("{own}/status"), status).await.unwrap();
+    assert_eq!(written["status"]["assignedIPv4"], 3);
 }

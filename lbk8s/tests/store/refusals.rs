@@ -282,3 +282,33 @@ async fn query_values_that_are_no_numbers_are_bad_requests() {
         refused(api.get(&format!("{SERVICES}?{query}")).await, 400);
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_answers_what_would_have_become() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    api.post(SERVICES, &service("a")).await.unwrap();
+    let before = (store.resource_version(), api.get(SERVICES).await.unwrap());
+    let made = api.post(&format!("{SERVICES}?dryRun=All"), &service("b")).await.unwrap();
+    assert!(made["spec"]["clusterIP"].is_string(), "{made}");
+    let patch = json!({"spec": {"type": "LoadBalancer"}});
+    let changed = api.merge(&format!("{SERVICES}/a?dryRun=All"), patch).await.unwrap();
+    assert_eq!(changed["spec"]["externalTrafficPolicy"], "Cluster");
+    refused(api.post(&format!("{SERVICES}?dryRun=All"), &service("a")).await, 409);
+    refused(api.delete(&format!("{SERVICES}/b?dryRun=All")).await, 404);
+    assert_eq!((store.resource_version(), api.get(SERVICES).await.unwrap()), before);
+    // The address that was shown was not given.
+    let next = api.post(SERVICES, &service("c")).await.unwrap();
+    assert_eq!(next["spec"]["clusterIP"], made["spec"]["clusterIP"]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let mut object = config_map("a");
+    object["data"]["a"] = json!("x".repeat(4 << 20));
+    assert_eq!(refused(api.post(CONFIG_MAPS, &object).await, 413).reason, "RequestEntityTooLarge");
+    object["data"]["a"] = json!("x".repeat(1 << 20));
+    api.post(CONFIG_MAPS, &object).await.unwrap();
+}

@@ -316,3 +316,37 @@ async fn an_address_is_a_virtual_one_unless_the_writer_says_otherwise() {
     // The same again is no change.
     assert_eq!(api.merge(&format!("{SERVICES}/a/status"), patch).await.unwrap(), patched);
 }
+
+#[tokio::test]
+async fn a_refused_change_of_families_leaves_the_address_given() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    let own = format!("{SERVICES}/a");
+    let created = api.post(SERVICES, &service("a")).await.unwrap();
+    let first = addresses(&created)[0];
+    // The second address is none that the store can give.
+    let spec = json!({"ipFamilyPolicy": "RequireDualStack", "clusterIPs": [first, "2001:db8::1"]});
+    refused(api.merge(&own, json!({"spec": spec})).await, 422);
+    assert_eq!(api.get(&own).await.unwrap(), created);
+    refused(api.post(SERVICES, &with(service("b"), &json!({"clusterIP": first}))).await, 422);
+}
+
+#[tokio::test]
+async fn a_field_of_another_type_is_refused() {
+    let store = Store::default();
+    let api = Raw::of(&store);
+    for spec in [
+        json!({"loadBalancerClass": "example.com/a"}),
+        json!({"externalTrafficPolicy": "Local"}),
+        json!({"type": "ExternalName", "externalName": "example.com", "clusterIP": "10.96.0.9"}),
+        json!({"type": "NodePort", "allocateLoadBalancerNodePorts": false}),
+    ] {
+        refused(api.post(SERVICES, &with(service("a"), &spec)).await, 422);
+    }
+    let external = json!({"externalIPs": ["192.0.2.1"], "externalTrafficPolicy": "Local"});
+    api.post(SERVICES, &with(service("a"), &external)).await.unwrap();
+    // A class may come with the type.
+    let balancer = json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": "example.com/a"}});
+    let changed = api.merge(&format!("{SERVICES}/a"), balancer).await.unwrap();
+    assert_eq!(changed["spec"]["loadBalancerClass"], "example.com/a");
+}

@@ -223,3 +223,19 @@ async fn every_watcher_is_told_the_same() {
         assert_eq!(watch.until("DELETED a").await.len(), 21);
     }
 }
+
+#[tokio::test]
+async fn a_version_of_an_earlier_process_is_too_old() {
+    let earlier = Store::default();
+    let api = Raw::of(&earlier);
+    for name in ["a", "b"] {
+        api.post(CONFIG_MAPS, &config_map(name)).await.unwrap();
+    }
+    // Nobody is as fast as to start a process again within this time.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let later = Store::default();
+    assert!(later.resource_version() > earlier.resource_version());
+    let from = format!("resourceVersion={}", earlier.resource_version());
+    let mut watch = Raw::of(&later).watch(CONFIG_MAPS, &from).await;
+    assert_eq!(watch.next().await.unwrap().short(), "ERROR 410 Expired");
+}

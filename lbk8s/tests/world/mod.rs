@@ -1,7 +1,7 @@
 //! What the tests of the reconcilers share: objects as JSON, and the reading of them.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-#[cfg(feature = "store")]
+#[cfg(all(feature = "controller", feature = "store"))]
 pub(crate) mod cluster;
 
 use std::net::IpAddr;
