@@ -79,7 +79,8 @@ pub struct Announced {
     pub pool: String,
     /// That pool's labels.
     pub pool_labels: Labels,
-    /// The services that hold it; more than one if it is shared. A node must suit all of them.
+    /// The services that hold it; more than one if it is shared. A node must suit all of them that have
+    /// endpoints: one that has none takes the address from no other.
     pub services: Vec<Service>,
 }
 
@@ -150,7 +151,7 @@ pub enum Nobody {
         /// A service that no advertisement of the pool is about.
         service: ServiceKey,
     },
-    /// A service has no endpoint that could serve.
+    /// No service of the address has an endpoint that could serve; this is the first of them.
     #[error("{service} has no serving endpoint")]
     NoEndpoint {
         /// The service.
@@ -179,10 +180,11 @@ pub fn elect(announced: &Announced, advertisements: &[Advertisement], nodes: &[N
             let (pool, service) = (announced.pool.clone(), service.key.clone());
             return nobody(Nobody::NotAdvertised { pool, service });
         }
-        if !service.endpoints.any() {
-            return nobody(Nobody::NoEndpoint { service: service.key.clone() });
-        }
         about.push((service, ours));
+    }
+    about.retain(|(service, _)| service.endpoints.any());
+    if let ([], Some(service)) = (&about[..], announced.services.first()) {
+        return nobody(Nobody::NoEndpoint { service: service.key.clone() });
     }
 
     let mut ranked = Vec::new();

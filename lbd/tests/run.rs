@@ -336,7 +336,7 @@ async fn half_written() -> Outcome {
     let mut running = run(&site, &[]).await?;
     still_serves(&site, &mut running).await?;
     site.write("2.yaml", "apiVersion: v1\nkind: Servi");
-    running.says(&["what was applied stays in force"]).await?;
+    running.says(&["what was applied of it stays in force"]).await?;
     site.answers(VIP, true).await?;
     match running.count("is gone") {
         0 => Ok(()),

@@ -45,6 +45,13 @@ pub struct Recorder {
 
 /// Kubernetes refuses longer notes.
 const LONGEST_NOTE: usize = 1024;
+/// Kubernetes refuses names of more than 253 bytes; the moment behind ours takes up to 33.
+const LONGEST_NAME: usize = 220;
+
+/// As much of `text` as fits into `bytes`.
+fn shorten(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
 
 impl Recorder {
     /// A recorder for a component (`metallb-controller`, as MetalLB calls it) and this instance of it.
@@ -58,13 +65,9 @@ impl Recorder {
         let Event { about, severity, reason, note } = event;
         let now = Timestamp::now();
         let namespace = if about.namespace.is_empty() { "default" } else { about.namespace.as_str() };
-        let mut short = note.clone();
-        while short.len() > LONGEST_NOTE {
-            short.pop();
-        }
         let object = KubeEvent {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", about.name, now.as_nanosecond())),
+                name: Some(format!("{}.{:x}", shorten(&about.name, LONGEST_NAME), now.as_nanosecond())),
                 namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
@@ -73,7 +76,7 @@ impl Recorder {
             reporting_instance: Some(self.instance.clone()),
             action: Some(reason.to_owned()),
             reason: Some(reason.to_owned()),
-            note: Some(short),
+            note: Some(shorten(&note, LONGEST_NOTE).to_owned()),
             type_: Some(format!("{severity:?}")),
             regarding: Some(ObjectReference {
                 api_version: Some(about.api_version.clone()),

@@ -27,6 +27,8 @@ pub enum Watched<V> {
         namespace: String,
         /// Its name.
         name: String,
+        /// Its identity: one with the same name may have come since.
+        uid: String,
     },
     /// All that is there has been told, for the first time or again.
     Synced,
@@ -76,14 +78,16 @@ where
     events.flat_map(move |event| told(event, &mut known, &view)).boxed()
 }
 
+/// Namespace and name.
 type Name = (String, String);
 
-/// The objects that have been told of, so that those which vanish unseen can be told to be gone.
+/// The objects that have been told of and their identities, so that those which vanish unseen can be told to be
+/// gone.
 #[derive(Default)]
 struct Known {
-    told: BTreeSet<Name>,
+    told: BTreeMap<Name, String>,
     /// Those of them that the list under way has not shown yet.
-    unseen: BTreeSet<Name>,
+    unseen: BTreeMap<Name, String>,
 }
 
 fn name<K: ResourceExt>(object: &K) -> Name {
@@ -95,7 +99,8 @@ fn told<K: ResourceExt, V: Send + 'static>(
     known: &mut Known,
     view: &dyn Fn(&K) -> V,
 ) -> stream::Iter<std::vec::IntoIter<Watched<V>>> {
-    let gone = |(namespace, name)| Watched::Gone { namespace, name };
+    let gone = |((namespace, name), uid)| Watched::Gone { namespace, name, uid };
+    let uid = |object: &K| object.uid().unwrap_or_default();
     let watched = match event {
         Ok(Event::Init) => {
             known.unseen.clone_from(&known.told);
@@ -104,18 +109,18 @@ fn told<K: ResourceExt, V: Send + 'static>(
         Ok(Event::InitApply(object) | Event::Apply(object)) => {
             let name = name(&object);
             known.unseen.remove(&name);
-            known.told.insert(name);
+            known.told.insert(name, uid(&object));
             vec![Watched::Set(view(&object))]
         }
         Ok(Event::InitDone) => {
             let vanished = std::mem::take(&mut known.unseen);
-            known.told.retain(|name| !vanished.contains(name));
+            known.told.retain(|name, _| !vanished.contains_key(name));
             vanished.into_iter().map(gone).chain([Watched::Synced]).collect()
         }
         Ok(Event::Delete(object)) => {
             let name = name(&object);
             known.told.remove(&name);
-            vec![gone(name)]
+            vec![gone((name, uid(&object)))]
         }
         Err(error) if is_absent(&error) => vec![Watched::Failed(error), Watched::Synced],
         Err(error) => vec![Watched::Failed(error)],
@@ -137,12 +142,12 @@ pub enum Told<C> {
 /// A watch of one role, among others.
 pub type Watch<C> = BoxStream<'static, Told<C>>;
 
-/// Puts a watch under a name, its objects as changes.
+/// Puts a watch under a name, its objects as changes: `set` of a form, `gone` of namespace, name and identity.
 pub fn named<V, C>(
     name: &'static str,
     watch: BoxStream<'static, Watched<V>>,
     set: impl Fn(V) -> C + Send + 'static,
-    gone: impl Fn(String, String) -> C + Send + 'static,
+    gone: impl Fn(String, String, String) -> C + Send + 'static,
 ) -> Watch<C>
 where
     V: Send + 'static,
@@ -150,7 +155,7 @@ where
 {
     let told = move |watched| match watched {
         Watched::Set(view) => Told::Change(set(view)),
-        Watched::Gone { namespace, name } => Told::Change(gone(namespace, name)),
+        Watched::Gone { namespace, name, uid } => Told::Change(gone(namespace, name, uid)),
         Watched::Synced => Told::Synced(name),
         Watched::Failed(error) => Told::Failed(name, explain(&error)),
     };
@@ -174,19 +179,19 @@ pub fn configuration<C: Send + 'static>(
             "IPAddressPool",
             follow(pools, config(), |it| ConfigChange::Pool(it.clone())),
             change,
-            move |_, name| change(ConfigChange::PoolGone(name)),
+            move |_, name, _| change(ConfigChange::PoolGone(name)),
         ),
         named(
             "L2Advertisement",
             follow(advertisements, config(), |it| ConfigChange::Advertisement(it.clone())),
             change,
-            move |_, name| change(ConfigChange::AdvertisementGone(name)),
+            move |_, name, _| change(ConfigChange::AdvertisementGone(name)),
         ),
         named(
             "ConfigMap",
             follow(maps, only_ours, |it| ConfigChange::ConfigMap(it.clone())),
             change,
-            move |_, _| change(ConfigChange::ConfigMapGone),
+            move |_, _, _| change(ConfigChange::ConfigMapGone),
         ),
     ]
 }

@@ -55,7 +55,7 @@ impl World {
 
     fn tell_gone(&mut self, name: &str) {
         self.services.remove(name);
-        self.controller.apply(Change::ServiceGone(ServiceKey::new("default", name)));
+        self.controller.apply(Change::ServiceGone(ServiceKey::new("default", name), String::new()));
     }
 
     /// A user changes a Service.

@@ -26,7 +26,7 @@ fn apply(cluster: &Cluster, applier: &mut Applier, files: &[&str]) {
     let paths: Vec<PathBuf> = files.iter().map(|file| PathBuf::from(folder).join(file)).collect();
     let manifests = load(&paths);
     assert!(manifests.errors.is_empty(), "{:?}", manifests.errors);
-    let outcome = applier.apply(&cluster.store, &manifests.objects);
+    let outcome = applier.apply(&cluster.store, &manifests);
     assert_eq!(outcome.faults, []);
 }
 

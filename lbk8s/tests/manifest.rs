@@ -137,7 +137,7 @@ fn files_folders_json_and_lists_are_read_and_what_cannot_be_is_named() {
 async fn objects_are_created_in_their_order_then_changed_then_deleted() {
     let (store, mut applier) = (Store::default(), Applier::default());
     let both = load(&["gateways.yaml", "nginx.yaml"].map(|name| walkthrough().join(name)));
-    let outcome = applier.apply(&store, &both.objects);
+    let outcome = applier.apply(&store, &both);
     assert_eq!(outcome.faults, []);
     assert_eq!(outcome.done.len(), 5);
     let services = fetch(&store, "/api/v1/services").await.unwrap();
@@ -146,11 +146,11 @@ async fn objects_are_created_in_their_order_then_changed_then_deleted() {
     let names: Vec<_> = created.iter().map(|it| it["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["istio-ingressgateway", "istio-eastwestgateway", "nginx"]);
     let version = store.resource_version();
-    assert!(applier.apply(&store, &both.objects).done.is_empty());
+    assert!(applier.apply(&store, &both).done.is_empty());
     assert_eq!(store.resource_version(), version);
     let fewer = load(&[walkthrough().join("gateways.yaml")]);
     assert_eq!(
-        done(&applier.apply(&store, &fewer.objects)),
+        done(&applier.apply(&store, &fewer)),
         ["Deployment default/nginx deleted", "Service default/nginx deleted"]
     );
     assert!(fetch(&store, "/api/v1/namespaces/default/services/nginx").await.is_none());
@@ -160,17 +160,17 @@ async fn objects_are_created_in_their_order_then_changed_then_deleted() {
 fn what_was_done_is_told_under_the_names_that_kubectl_uses() {
     let (store, mut applier) = (Store::default(), Applier::default());
     let gateways = load(&[walkthrough().join("gateways.yaml")]);
-    let outcome = applier.apply(&store, &gateways.objects);
+    let outcome = applier.apply(&store, &gateways);
     assert_eq!(done(&outcome)[0], "Namespace istio-system created");
 }
 
 #[tokio::test]
 async fn a_wrong_type_leaves_the_object_as_it_was_and_hinders_no_other() {
     let (store, mut applier) = (Store::default(), Applier::default());
-    applier.apply(&store, &read(&service("  type: LoadBalancer\n")).objects);
+    applier.apply(&store, &read(&service("  type: LoadBalancer\n")));
     let before = fetch(&store, SERVICE).await.unwrap();
     let wrong = service("  - port: eighty\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: other}\n");
-    let outcome = applier.apply(&store, &read(&wrong).objects);
+    let outcome = applier.apply(&store, &read(&wrong));
     assert_eq!(
         faults(&outcome),
         [
@@ -179,17 +179,17 @@ async fn a_wrong_type_leaves_the_object_as_it_was_and_hinders_no_other() {
     );
     assert_eq!(fetch(&store, SERVICE).await.unwrap(), before);
     assert!(fetch(&store, "/api/v1/namespaces/other").await.is_some());
-    let outcome = applier.apply(&store, &read(&service("  - port: 81\n")).objects);
+    let outcome = applier.apply(&store, &read(&service("  - port: 81\n")));
     assert_eq!(done(&outcome)[0], "Service default/web configured");
 }
 
 #[tokio::test]
 async fn a_document_that_cannot_be_read_any_more_leaves_its_object_as_it_was() {
     let (store, mut applier) = (Store::default(), Applier::default());
-    applier.apply(&store, &read(&service("")).objects);
+    applier.apply(&store, &read(&service("")));
     let broken = read("apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec: [\n");
     assert_eq!(broken.errors.len(), 1);
-    applier.apply(&store, &broken.objects);
+    applier.apply(&store, &broken);
     assert!(fetch(&store, SERVICE).await.is_some());
 }
 
@@ -202,13 +202,13 @@ async fn what_others_wrote_beside_a_manifest_survives_its_next_form() {
                 .replace("name: web", &format!("name: web\n  labels: {labels}")),
         )
     };
-    applier.apply(&store, &with("{a: b, gone: soon}").objects);
+    applier.apply(&store, &with("{a: b, gone: soon}"));
     let theirs = json!({
         "metadata": {"annotations": {"their": "own"}, "labels": {"more": "yes"}},
         "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
     });
     send(&store, "PATCH", &format!("{SERVICE}/status"), &theirs).await;
-    let outcome = applier.apply(&store, &with("{a: c}").objects);
+    let outcome = applier.apply(&store, &with("{a: c}"));
     assert_eq!(done(&outcome), ["Service default/web configured"]);
     let now = fetch(&store, SERVICE).await.unwrap();
     assert_eq!(now["metadata"]["annotations"], json!({"their": "own"}));
@@ -220,18 +220,18 @@ async fn what_others_wrote_beside_a_manifest_survives_its_next_form() {
 fn an_object_that_is_written_twice_does_not_change_at_every_application() {
     let (store, mut applier) = (Store::default(), Applier::default());
     let twice = read(&format!("{}---\n{}", service("  - port: 1\n"), service("  - port: 2\n")));
-    applier.apply(&store, &twice.objects);
+    applier.apply(&store, &twice);
     let version = store.resource_version();
-    let outcome = applier.apply(&store, &twice.objects);
+    let outcome = applier.apply(&store, &twice);
     assert_eq!((done(&outcome), store.resource_version()), (vec![], version));
 }
 
 #[tokio::test]
 async fn an_object_that_somebody_deleted_comes_back_with_its_next_form() {
     let (store, mut applier) = (Store::default(), Applier::default());
-    applier.apply(&store, &read(&service("")).objects);
+    applier.apply(&store, &read(&service("")));
     send(&store, "DELETE", SERVICE, &json!({})).await;
-    let outcome = applier.apply(&store, &read(&service("  - port: 81\n")).objects);
+    let outcome = applier.apply(&store, &read(&service("  - port: 81\n")));
     assert_eq!(faults(&outcome), Vec::<String>::new());
     assert!(fetch(&store, SERVICE).await.is_some());
 }
@@ -240,7 +240,7 @@ async fn an_object_that_somebody_deleted_comes_back_with_its_next_form() {
 fn what_nobody_reads_is_said_with_its_line() {
     let (store, mut applier) = (Store::default(), Applier::default());
     let text = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata:\n  name: p\n  namespace: elsewhere\nspec:\n  adresses: []\n  addresses: [10.0.0.0/24]\n---\napiVersion: example.com/v1\nkind: Frog\nmetadata: {name: f}\n";
-    let outcome = applier.apply(&store, &read(text).objects);
+    let outcome = applier.apply(&store, &read(text));
     assert_eq!(
         faults(&outcome),
         [
@@ -384,7 +384,7 @@ fn use_all(text: &str) {
     let manifests = read(text);
     let lines = text.lines().count() as u64 + 1;
     let mut applier = Applier::default();
-    let outcome = applier.apply(&Store::default(), &manifests.objects);
+    let outcome = applier.apply(&Store::default(), &manifests);
     for (place, _) in &outcome.faults {
         assert!(place.line <= lines, "{place} of {lines}");
     }

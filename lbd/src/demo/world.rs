@@ -92,7 +92,7 @@ impl<'l> World<'l> {
     pub(super) async fn apply(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let manifests = read(name, text)?;
         // Each manifest has an applier of its own: what another one made is not its to delete.
-        let applied = Applier::default().apply(&self.store, &manifests.objects);
+        let applied = Applier::default().apply(&self.store, &manifests);
         if let Some((place, fault)) = applied.faults.first() {
             return Err(std::io::Error::other(format!("{place}: {fault}")).into());
         }
@@ -108,8 +108,8 @@ impl<'l> World<'l> {
     pub(super) async fn delete(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let manifests = read(name, text)?;
         let mut applier = Applier::default();
-        applier.apply(&self.store, &manifests.objects);
-        applier.apply(&self.store, &[]);
+        applier.apply(&self.store, &manifests);
+        applier.apply(&self.store, &Manifests::default());
         for manifest in &manifests.objects {
             if manifest.value["kind"] == "Service" {
                 self.stand_in.stop_pods(&manifest.value).await?;

@@ -26,23 +26,22 @@ impl Files {
         Self { paths, stamp: None, applier: Applier::default() }
     }
 
-    /// Applies the files if they have changed. While one of them cannot be read, its objects stay: the applier
-    /// would otherwise take an editor's half-written file for their deletion.
+    /// Applies the files if they have changed. While a part of them cannot be read, nothing is taken away: it may
+    /// be a file that an editor has half written.
     pub(super) fn look(&mut self, store: &Store, show: &Show) {
         let stamp = self.stamp();
         if self.stamp.as_ref() == Some(&stamp) {
             return;
         }
-        let first = self.stamp.replace(stamp).is_none();
+        self.stamp = Some(stamp);
         let manifests = load(&self.paths);
         for error in &manifests.errors {
             warn(&error.to_string());
         }
-        if !manifests.errors.is_empty() && !first {
-            warn("the files are not applied until this is mended; what was applied stays in force");
-            return;
+        if !manifests.errors.is_empty() {
+            warn("until this is mended, what was applied of it stays in force");
         }
-        let applied = self.applier.apply(store, &manifests.objects);
+        let applied = self.applier.apply(store, &manifests);
         for (place, fault) in &applied.faults {
             warn(&format!("{place}: {fault}"));
         }

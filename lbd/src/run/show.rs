@@ -67,7 +67,7 @@ impl Show {
             tokio::select! {
                 Some(told) = services.next() => match told {
                     Watched::Set(service) => self.service(&service),
-                    Watched::Gone { namespace, name } => self.gone(namespace, name),
+                    Watched::Gone { namespace, name, .. } => self.gone(namespace, name),
                     Watched::Synced | Watched::Failed(_) => {}
                 },
                 Some(told) = events.next() => if let Watched::Set(event) = told {

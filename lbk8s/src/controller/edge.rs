@@ -1,6 +1,6 @@
 //! The edge of the controller: watches, writes, and tries again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, SelectAll};
@@ -38,8 +38,9 @@ impl Default for Settings {
 const WRITES_AT_ONCE: usize = 16;
 /// A write that takes longer counts as failed.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// The pause before a failed write is tried again.
-const WRITE_RETRY: Duration = Duration::from_millis(200);
+/// The pause after a second failure in a row to write a Service's status; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Runs the controller until the future is dropped. Failures of the API server are waited out; writes under
 /// way when it is dropped may or may not have been made, and are looked at again by the next run.
@@ -52,6 +53,7 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
     let recorder = Recorder::new(client.clone(), "metallb-controller", settings.identity.clone());
     let mut writes = FuturesUnordered::new();
     let mut writing: BTreeSet<ServiceKey> = BTreeSet::new();
+    let mut troubles: BTreeMap<ServiceKey, Trouble> = BTreeMap::new();
     let mut events = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -66,20 +68,27 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
                 writing.remove(&key);
                 match written {
                     Written::Done(service, event) => {
+                        troubles.remove(&key);
                         let view = ServiceView::read(&service, &settings.class);
                         log_written(&view);
                         controller.apply(Change::Service(Box::new(view)));
                         events.extend(event.map(|event| send(recorder.clone(), event)));
                     }
                     Written::Changed(service) => {
+                        troubles.entry(key).or_default().times += 1;
                         let view = ServiceView::read(&service, &settings.class);
                         controller.apply(Change::Service(Box::new(view)));
                     }
                     // The watch tells that it is gone.
-                    Written::Gone => {}
+                    Written::Gone => drop(troubles.remove(&key)),
                     Written::Failed(error) => {
-                        tracing::warn!(service = %key, error, "a status could not be written; trying again");
                         controller.retry(&key);
+                        let trouble = troubles.entry(key.clone()).or_default();
+                        trouble.times += 1;
+                        if trouble.last != error {
+                            tracing::warn!(service = %key, error, "a status cannot be written; trying again");
+                            trouble.last = error;
+                        }
                     }
                 }
             },
@@ -95,7 +104,8 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
         {
             // A second write of a Service waits for the first one's outcome.
             if writing.insert(write.key.clone()) {
-                writes.push(put(client.clone(), write));
+                let pause = troubles.get(&write.key).map_or(Duration::ZERO, Trouble::pause);
+                writes.push(put(client.clone(), write, pause));
             } else {
                 later.push(write.key);
             }
@@ -118,13 +128,13 @@ fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
                 (it.name_any(), it.labels().clone())
             }),
             |(name, labels): (String, Labels)| Change::Namespace(name, Some(labels)),
-            |_, name| Change::Namespace(name, None),
+            |_, name, _| Change::Namespace(name, None),
         ),
         named(
             "Service",
             follow(Api::<Service>::all(client.clone()), config(), move |it| ServiceView::read(it, &class)),
             |view| Change::Service(Box::new(view)),
-            |namespace, name| Change::ServiceGone(ServiceKey::new(namespace, name)),
+            |namespace, name, uid| Change::ServiceGone(ServiceKey::new(namespace, name), uid),
         ),
     ];
     let configuration = configuration(client, &settings.namespace, Change::Config);
@@ -140,7 +150,26 @@ enum Written {
     Failed(String),
 }
 
-async fn put(client: Client, write: Write) -> (ServiceKey, Written) {
+/// How often a Service's status could not be written in a row, and why the last time.
+#[derive(Debug, Default)]
+struct Trouble {
+    times: u32,
+    last: String,
+}
+
+impl Trouble {
+    /// The pause before the next attempt: none after one conflict, which is everyday life, then growing.
+    fn pause(&self) -> Duration {
+        match self.times {
+            0 => Duration::ZERO,
+            times => (FIRST_PAUSE * 2_u32.saturating_pow(times - 1)).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// Makes a write after `pause`.
+async fn put(client: Client, write: Write, pause: Duration) -> (ServiceKey, Written) {
+    tokio::time::sleep(pause).await;
     let api: Api<Service> = Api::namespaced(client, write.key.namespace());
     let attempt = async {
         let patch = Patch::Merge(write.patch(Timestamp::now()));
@@ -154,14 +183,17 @@ async fn put(client: Client, write: Write) -> (ServiceKey, Written) {
                     Err(error) => Written::Failed(explain_client(&error)),
                 }
             }
-            Err(error) => Written::Failed(explain_client(&error)),
+            // It may have been made, and only the answer was lost.
+            Err(error) => match api.get_opt(write.key.name()).await {
+                Ok(Some(service)) if write.is_shown_by(&service) => {
+                    Written::Done(Box::new(service), write.event.clone())
+                }
+                _ => Written::Failed(explain_client(&error)),
+            },
         }
     };
     let late = format!("no answer within {WRITE_DEADLINE:?}");
     let written = tokio::time::timeout(WRITE_DEADLINE, attempt).await.unwrap_or(Written::Failed(late));
-    if matches!(written, Written::Failed(_)) {
-        tokio::time::sleep(WRITE_RETRY).await;
-    }
     (write.key, written)
 }
 

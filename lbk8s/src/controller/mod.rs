@@ -26,8 +26,9 @@ pub enum Change {
     Namespace(String, Option<Labels>),
     /// A Service is there in this form.
     Service(Box<ServiceView>),
-    /// A Service is gone.
-    ServiceGone(ServiceKey),
+    /// A Service is gone. Its identity (`metadata.uid`) tells it from one of the same name that has come since;
+    /// empty if it is not known.
+    ServiceGone(ServiceKey, String),
     /// Everything that is there has been told of. Nothing is decided before.
     Synced,
 }
@@ -75,9 +76,12 @@ impl Controller {
             }
             Change::Namespace(name, labels) => self.allocator.set_namespace(&name, labels),
             Change::Service(view) => self.on_service(*view),
-            Change::ServiceGone(key) => {
-                self.services.remove(&key);
-                self.allocator.release(&key);
+            Change::ServiceGone(key, uid) => {
+                let replaced = |known: &ServiceView| !uid.is_empty() && known.object.uid != uid;
+                if !self.services.get(&key).is_some_and(replaced) {
+                    self.services.remove(&key);
+                    self.allocator.release(&key);
+                }
             }
             Change::Synced if self.synced => {}
             Change::Synced => {
@@ -126,6 +130,10 @@ impl Controller {
 
     fn on_service(&mut self, view: ServiceView) {
         let key = view.key.clone();
+        // Our own writes tell of forms that the watch has yet to come to; what it tells until then is old.
+        if self.services.get(&key).is_some_and(|known| view.is_older_than(known)) {
+            return;
+        }
         let wish = view.wish.clone();
         self.services.insert(key.clone(), view);
         if !self.synced {
@@ -133,8 +141,13 @@ impl Controller {
         }
         match wish {
             Wish::Addresses(request) => drop(self.allocator.request(*request)),
-            // What it holds is kept until its wish can be read again.
-            Wish::Unclear(_) => {}
+            // What it holds is kept until its wish can be read again; one that holds nothing waits for that.
+            Wish::Unclear(_) => {
+                let holds = |decision: Decision| !decision.held().is_empty();
+                if !self.allocator.decision(&key).is_some_and(holds) {
+                    self.allocator.release(&key);
+                }
+            }
             Wish::Nothing | Wish::NotOurs => drop(self.allocator.release(&key)),
         }
         self.retry(&key);
@@ -142,13 +155,14 @@ impl Controller {
 
     /// Takes over what Services hold, before anything is given.
     fn adopt(&mut self) {
-        let claim = |view: &ServiceView| match &view.wish {
-            Wish::Addresses(request) => Some(Claim {
-                request: (**request).clone(),
-                addresses: view.addresses(),
-                recorded_pool: view.recorded_pool.clone(),
-            }),
-            _ => None,
+        let claim = |view: &ServiceView| {
+            let request = match &view.wish {
+                Wish::Addresses(request) => (**request).clone(),
+                Wish::Unclear(_) => view.request_for_what_is_shown()?,
+                Wish::Nothing | Wish::NotOurs => return None,
+            };
+            let (addresses, recorded_pool) = (view.addresses(), view.recorded_pool.clone());
+            Some(Claim { request, addresses, recorded_pool })
         };
         let claims = self.services.values().filter_map(claim).collect();
         let decisions = self.allocator.adopt(claims);

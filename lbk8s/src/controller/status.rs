@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::LoadBalancerIngress;
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use lbcore::allocator::Holding;
-use lbcore::{Decision, ServiceKey};
+use lbcore::{Decision, Refusal, ServiceKey};
 use serde_json::{Value, json};
 
 use crate::events::{Event, Severity};
@@ -43,6 +44,15 @@ struct Assigned {
 }
 
 impl Write {
+    /// Whether a Service shows the addresses that were to be written.
+    #[must_use]
+    pub fn is_shown_by(&self, service: &Service) -> bool {
+        let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let shown = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
+        addresses(shown) == addresses(&self.ingress)
+            && service.annotations().get(ALLOCATED_FROM) == self.pool.as_ref()
+    }
+
     /// The merge patch for the status subresource. `now` is the time of a condition that changes its status.
     #[must_use]
     pub fn patch(&self, now: Timestamp) -> Value {
@@ -132,7 +142,8 @@ fn describe(decision: &Decision) -> Assigned {
         None => Assigned { status: "True", reason: "Assigned".to_owned(), message: holdings.join(", ") },
         Some(refusal) => {
             let mut message = refusal.to_string();
-            if !held.is_empty() {
+            // Of a lost pool the refusal itself names address and pool.
+            if !held.is_empty() && !matches!(refusal, Refusal::PoolGone { .. }) {
                 message = format!("{}; {message}", holdings.join(", "));
             }
             Assigned { status: status(held), reason: refusal.code().to_owned(), message }

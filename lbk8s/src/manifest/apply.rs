@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Manifest, Place};
+use super::{Manifest, Manifests, Place};
 use crate::schema::What;
 use crate::store::Store;
 use crate::{GROUP, ObjectRef};
@@ -27,14 +27,23 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Makes `objects` what the store holds of them: new ones are created in their order, changed ones are
-    /// patched, and those that were applied before and are not there any more are deleted.
-    pub fn apply(&mut self, store: &Store, objects: &[Manifest]) -> Applied {
+    /// Makes the manifests what the store holds of them: new objects are created in their order, changed ones
+    /// are patched, and those that were applied before and are not there any more are deleted; but nothing is
+    /// deleted while a part of the manifests cannot be read. What somebody else deleted comes back with its next
+    /// change.
+    pub fn apply(&mut self, store: &Store, manifests: &Manifests) -> Applied {
         let mut applied = Applied::default();
-        let mut wanted = BTreeMap::new();
-        for manifest in objects {
+        let mut wanted: BTreeMap<ObjectRef, Value> = BTreeMap::new();
+        let mut first: BTreeMap<ObjectRef, &Place> = BTreeMap::new();
+        for manifest in &manifests.objects {
             let namespaced = store.kinds().of(&manifest.value).is_some_and(|kind| kind.namespaced);
             let reference = if namespaced { manifest.reference_in_cluster() } else { manifest.reference() };
+            if let Some(place) = first.insert(reference.clone(), &manifest.place) {
+                let message = format!("{reference}: is written at {place} already; only that counts");
+                applied.faults.push((manifest.place.clone(), message));
+                first.insert(reference, place);
+                continue;
+            }
             let Some(value) = prepare(store, manifest, &reference, &mut applied.faults) else {
                 // If it is in the store, it stays as it was applied before.
                 wanted.extend(self.known.get(&reference).map(|before| (reference.clone(), before.clone())));
@@ -42,9 +51,10 @@ impl Applier {
             };
             let result = match self.known.get(&reference) {
                 Some(before) if *before == value => Ok(None),
-                Some(before) => {
-                    store.apply_patch(&value, difference(before, &value)).map(|()| Some("configured"))
-                }
+                Some(before) => match store.apply_patch(&value, difference(before, &value)) {
+                    Err(error) if error.code == 404 => store.apply_create(&value).map(Some),
+                    result => result.map(|()| Some("configured")),
+                },
                 None => store.apply_create(&value).map(Some),
             };
             match result {
@@ -60,11 +70,18 @@ impl Applier {
                 }
             }
         }
+        let mut kept = BTreeMap::new();
         for (reference, value) in &self.known {
-            if !wanted.contains_key(reference) && store.apply_delete(value).is_ok() {
+            if wanted.contains_key(reference) {
+                continue;
+            }
+            if !manifests.errors.is_empty() {
+                kept.insert(reference.clone(), value.clone());
+            } else if store.apply_delete(value).is_ok() {
                 applied.done.push((reference.clone(), "deleted"));
             }
         }
+        wanted.append(&mut kept);
         self.known = wanted;
         applied
     }

@@ -1,6 +1,7 @@
 //! A document as a tree in which every part knows its line.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
@@ -14,6 +15,7 @@ pub(super) struct Tree {
     root: Spanned<Node>,
     /// Lines of the text before the document.
     before: u64,
+    text: Arc<str>,
 }
 
 #[derive(Debug, Clone)]
@@ -27,7 +29,7 @@ impl Tree {
     /// Parses one document that stands behind `before` lines.
     pub(super) fn parse(text: &str, before: u64) -> Result<Self, (u64, String)> {
         match serde_saphyr::from_str(text) {
-            Ok(root) => Ok(Self { root, before }),
+            Ok(root) => Ok(Self { root, before, text: text.into() }),
             Err(error) => {
                 let line = error.location().map_or(0, |location| location.line());
                 Err((before + line, error.without_snippet().to_string()))
@@ -49,7 +51,7 @@ impl Tree {
         let Node::Map(fields) = self.root.value else { return Vec::new() };
         let items = fields.into_iter().find(|(key, _)| key.value == "items");
         let Some((_, Spanned { value: Node::List(items), .. })) = items else { return Vec::new() };
-        items.into_iter().map(|root| Self { root, before: self.before }).collect()
+        items.into_iter().map(|root| Self { root, before: self.before, text: self.text.clone() }).collect()
     }
 
     /// The line of a field, or of its nearest parent that is there.
@@ -63,8 +65,18 @@ impl Tree {
         let Spanned { value: Node::Leaf(Value::String(text)), referenced, .. } = self.walk(outer).1? else {
             return None;
         };
-        // The line on which the text begins is its first.
-        let inside = Self::parse(text, self.before + referenced.line().saturating_sub(1)).ok()?;
+        let start = self.before + referenced.line();
+        let quoted = referenced
+            .span()
+            .byte_offset()
+            .and_then(|at| self.text.as_bytes().get(usize::try_from(at).ok()?));
+        if matches!(quoted, Some(b'"' | b'\'')) {
+            // Its lines are not those of the file.
+            return Some(start);
+        }
+        // The line given is that of the first text; blank lines before it belong to the text too.
+        let blank = text.bytes().take_while(|byte| *byte == b'\n').count() as u64;
+        let inside = Self::parse(text, start.saturating_sub(1 + blank)).ok()?;
         Some(inside.locate(inner))
     }
 

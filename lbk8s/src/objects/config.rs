@@ -1,9 +1,11 @@
 //! The whole configuration: pools and advertisements, from today's objects or from the v0.12 ConfigMap.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use lbcore::{Advertisement, PoolProblem, PoolSpec};
+use kube::ResourceExt;
+use lbcore::{Advertisement, Labels, PoolProblem, PoolSpec};
 
 use super::config_map::{self, Legacy};
 use super::metallb::{IPAddressPool, L2Advertisement};
@@ -37,16 +39,23 @@ pub struct Config {
 #[derive(Debug, Clone)]
 struct Entry<T> {
     object: ObjectRef,
+    /// The labels of the object, which can always be read.
+    labels: Labels,
     good: Option<T>,
     problems: Vec<Problem>,
 }
 
 impl<T> Entry<T> {
-    fn update(before: Option<Self>, object: ObjectRef, read: Result<T, Vec<Problem>>) -> Self {
-        match read {
-            Ok(good) => Self { object, good: Some(good), problems: Vec::new() },
-            Err(problems) => Self { object, good: before.and_then(|entry| entry.good), problems },
-        }
+    fn update<K>(before: Option<Self>, object: &K, read: Result<T, Vec<Problem>>) -> Self
+    where
+        K: kube::Resource<DynamicType = ()>,
+    {
+        let (reference, labels) = (ObjectRef::of(object), object.labels().clone());
+        let (good, problems) = match read {
+            Ok(good) => (Some(good), Vec::new()),
+            Err(problems) => (before.and_then(|entry| entry.good), problems),
+        };
+        Self { object: reference, labels, good, problems }
     }
 }
 
@@ -55,30 +64,48 @@ impl Config {
     pub fn apply(&mut self, change: ConfigChange) {
         match change {
             ConfigChange::Pool(object) => {
-                let reference = ObjectRef::of(&object);
-                let name = reference.name.clone();
-                let entry = Entry::update(self.pools.remove(&name), reference, pool::read(&object));
+                let name = object.name_any();
+                let entry = Entry::update(self.pools.remove(&name), &object, pool::read(&object));
                 self.pools.insert(name, entry);
             }
             ConfigChange::PoolGone(name) => drop(self.pools.remove(&name)),
             ConfigChange::Advertisement(object) => {
-                let reference = ObjectRef::of(&object);
-                let name = reference.name.clone();
+                let name = object.name_any();
                 let before = self.advertisements.remove(&name);
-                let entry = Entry::update(before, reference, advertisement::read(&object));
+                let entry = Entry::update(before, &object, advertisement::read(&object));
                 self.advertisements.insert(name, entry);
             }
             ConfigChange::AdvertisementGone(name) => drop(self.advertisements.remove(&name)),
             ConfigChange::ConfigMap(map) => {
-                self.legacy = Some((ObjectRef::of(&map), config_map::read(&map)));
+                let mut legacy = config_map::read(&map);
+                if let Some((_, last)) = self.legacy.take() {
+                    legacy.keep_last_good(last);
+                }
+                self.legacy = Some((ObjectRef::of(&map), legacy));
             }
             ConfigChange::ConfigMapGone => self.legacy = None,
         }
     }
 
-    /// The ConfigMap, if it is in force: with any `IPAddressPool` beside it, it is not.
+    /// The ConfigMap, if it is in force: with an `IPAddressPool` beside it that can be read, it is not.
     fn legacy(&self) -> Option<&Legacy> {
-        self.legacy.as_ref().filter(|_| self.pools.is_empty()).map(|(_, legacy)| legacy)
+        let no_pool = self.pools.values().all(|entry| entry.good.is_none());
+        self.legacy.as_ref().filter(|_| no_pool).map(|(_, legacy)| legacy)
+    }
+
+    /// The labels of the pool that is recorded beside an address, if the record can be right: every node sees the
+    /// same record, but not every node the same last good form of a pool.
+    #[must_use]
+    pub fn recorded_pool(&self, name: &str, address: IpAddr) -> Option<Labels> {
+        let covers = |pool: Option<&PoolSpec>| {
+            pool.is_none_or(|pool| pool.ranges.iter().any(|range| range.contains(address)))
+        };
+        if let Some(legacy) = self.legacy() {
+            let pool = legacy.pools.iter().find(|pool| pool.name == name);
+            return (legacy.place_of(name).is_some() && covers(pool)).then(Labels::new);
+        }
+        let entry = self.pools.get(name)?;
+        covers(entry.good.as_ref()).then(|| entry.labels.clone())
     }
 
     /// Where the pools come from, in a word for logs.
@@ -125,15 +152,15 @@ impl Config {
         if let (Some(entry), None) = (self.pools.get(&problem.pool), self.legacy()) {
             return Problem::new(&entry.object, problem.path.clone(), &problem.kind);
         }
-        let unknown = || ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-            namespace: String::new(),
-            name: config_map::NAME.to_owned(),
-            uid: String::new(),
+        let Some((object, legacy)) = &self.legacy else {
+            // Its object has gone since; what is left to say is its name.
+            let object = ObjectRef::unknown("IPAddressPool", &problem.pool);
+            return Problem::new(&object, problem.path.clone(), &problem.kind);
         };
-        let object = self.legacy.as_ref().map_or_else(unknown, |(object, _)| object.clone());
-        let path = format!("data.{}: pool {:?}: {}", config_map::KEY, problem.pool, problem.path);
-        Problem::new(&object, path.replace("spec.", ""), &problem.kind)
+        // In this format the field is an entry of a list, and `addresses` stands in it without `spec`.
+        let field = problem.path.strip_prefix("spec.").unwrap_or("name");
+        let place = legacy.place_of(&problem.pool).unwrap_or_default();
+        let path = format!("data.{}: address-pools[{place}].{field}", config_map::KEY);
+        Problem::new(object, path, format!("pool {:?}: {}", problem.pool, problem.kind))
     }
 }

@@ -4,6 +4,8 @@
 //! what is BGP's is reported as not served. Unlike MetalLB's converter, a protocol or a key that nobody knows
 //! is a problem and not silence.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use lbcore::{Advertisement, PoolSpec};
 use serde::Deserialize;
@@ -26,6 +28,39 @@ pub struct Legacy {
     pub advertisements: Vec<Advertisement>,
     /// All that is wrong with it.
     pub problems: Vec<Problem>,
+    /// The names of all entries, also of those that cannot be read, with their places in the list. `None` if the
+    /// text cannot be read at all.
+    entries: Option<BTreeMap<String, usize>>,
+    /// The entries whose protocol cannot be read.
+    unclear: BTreeSet<String>,
+}
+
+impl Legacy {
+    /// The place of a pool's entry in `address-pools`.
+    #[must_use]
+    pub fn place_of(&self, pool: &str) -> Option<usize> {
+        self.entries.as_ref()?.get(pool).copied()
+    }
+
+    /// Puts back, from the last form, what this one names but does not say in a way that can be read.
+    pub(super) fn keep_last_good(&mut self, last: Self) {
+        let Some(entries) = &self.entries else {
+            let problems = std::mem::take(&mut self.problems);
+            *self = Self { problems, ..last };
+            return;
+        };
+        for pool in last.pools {
+            if entries.contains_key(&pool.name) && !self.pools.iter().any(|it| it.name == pool.name) {
+                self.pools.push(pool);
+            }
+        }
+        for advertisement in last.advertisements {
+            let named = advertisement.pools.iter().any(|pool| self.unclear.contains(pool));
+            if named && !self.advertisements.iter().any(|it| it.name == advertisement.name) {
+                self.advertisements.push(advertisement);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +119,7 @@ pub fn read(map: &ConfigMap) -> Legacy {
         legacy.problems.push(Problem::new(&object, path(&fault.path.to_string()), message));
     }
     let Ok(text) = serde_json::from_value::<Text>(value) else { return legacy };
+    legacy.entries = Some(BTreeMap::new());
     let bgp = [
         ("peers", !text.peers.is_empty()),
         ("bgp-communities", text.bgp_communities.is_some()),
@@ -93,6 +129,9 @@ pub fn read(map: &ConfigMap) -> Legacy {
         legacy.problems.push(Problem::new(&object, path(key), "is BGP's, which lbd does not serve"));
     }
     for (index, entry) in text.address_pools.into_iter().enumerate() {
+        if let Some(entries) = &mut legacy.entries {
+            entries.entry(entry.name.clone()).or_insert(index);
+        }
         let at = |field: &str| path(&format!("address-pools[{index}].{field}"));
         match entry.protocol.as_str() {
             "layer2" => legacy.advertisements.push(Advertisement {
@@ -106,6 +145,7 @@ pub fn read(map: &ConfigMap) -> Legacy {
                 legacy.problems.push(Problem::new(&object, at("protocol"), message));
             }
             other => {
+                legacy.unclear.insert(entry.name.clone());
                 let message = format!(
                     "{other:?} is no protocol; write layer2. Its services get addresses that nobody announces"
                 );

@@ -45,6 +45,17 @@ impl ObjectRef {
         }
     }
 
+    /// An object of MetalLB's of which no more than the name is known.
+    pub(crate) fn unknown(kind: &str, name: &str) -> Self {
+        Self {
+            api_version: "metallb.io/v1beta1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: crate::CONFIG_NAMESPACE.to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
+        }
+    }
+
     /// Whether both name the same object, whatever its identity.
     #[must_use]
     pub fn same_name(&self, other: &Self) -> bool {

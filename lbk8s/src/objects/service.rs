@@ -31,6 +31,9 @@ pub struct ServiceView {
     pub labels: Labels,
     /// `externalTrafficPolicy: Local`.
     pub local: bool,
+    created: i64,
+    sharing: Option<Sharing>,
+    ports: BTreeSet<Port>,
 }
 
 /// What a Service asks for.
@@ -55,7 +58,11 @@ impl ServiceView {
     pub fn read(service: &Service, class: &Class) -> Self {
         let status = service.status.clone().unwrap_or_default();
         let spec = service.spec.clone().unwrap_or_default();
+        let sharing = annotations::find(service.annotations(), annotations::ALLOW_SHARED_IP);
         Self {
+            created: created(service),
+            sharing: sharing.map(|(_, key)| Sharing { key: key.to_owned(), backend: backend(&spec) }),
+            ports: read_ports(&spec),
             key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
             object: ObjectRef::of(service),
             version: service.resource_version().unwrap_or_default(),
@@ -66,6 +73,31 @@ impl ServiceView {
             labels: service.labels().clone(),
             local: spec.external_traffic_policy.as_deref() == Some("Local"),
         }
+    }
+
+    /// Whether this is an earlier form of the same Service than `other`. Resource versions of one kind can be
+    /// compared since Kubernetes 1.35 says so, and could be in every store before.
+    #[must_use]
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let version = |view: &Self| view.version.parse::<u64>().ok();
+        let older = version(self).zip(version(other)).is_some_and(|(ours, theirs)| ours < theirs);
+        older && self.object.uid == other.object.uid
+    }
+
+    /// A request for just the addresses that it shows: what it is taken to ask for while that cannot be read.
+    #[must_use]
+    pub fn request_for_what_is_shown(&self) -> Option<Request> {
+        let shown = self.addresses();
+        let primary = Family::of(*shown.first()?);
+        let both = shown.iter().any(|address| Family::of(*address) != primary);
+        let families = if both { Families::Prefer { primary } } else { Families::Single(primary) };
+        Some(Request {
+            created: self.created,
+            sharing: self.sharing.clone(),
+            ports: self.ports.clone(),
+            labels: self.labels.clone(),
+            ..Request::new(self.key.clone(), families)
+        })
     }
 
     /// The addresses that it shows; what is no address is passed over.

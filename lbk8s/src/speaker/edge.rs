@@ -84,19 +84,19 @@ fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
             "Node",
             follow(Api::<Node>::all(client.clone()), config(), node::read),
             Change::Node,
-            |_, name| Change::NodeGone(name),
+            |_, name, _| Change::NodeGone(name),
         ),
         named(
             "Service",
             follow(Api::<Service>::all(client.clone()), config(), move |it| ServiceView::read(it, &class)),
             |view| Change::Service(Box::new(view)),
-            move |namespace, name| Change::ServiceGone(key(namespace, name)),
+            move |namespace, name, _| Change::ServiceGone(key(namespace, name)),
         ),
         named(
             "EndpointSlice",
             follow(Api::<EndpointSlice>::all(client.clone()), config(), SliceView::read),
             Change::Slice,
-            move |namespace, name| Change::SliceGone(key(namespace, name)),
+            move |namespace, name, _| Change::SliceGone(key(namespace, name)),
         ),
     ];
     let configuration = configuration(client, &settings.namespace, Change::Config);

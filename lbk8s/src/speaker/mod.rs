@@ -12,8 +12,8 @@ use std::net::IpAddr;
 pub use edge::{Settings, run};
 use lbcore::ownership::Nobody;
 use lbcore::{
-    Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, Service, ServiceKey,
-    elect,
+    Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolSpec, Service,
+    ServiceKey, elect,
 };
 
 use crate::ObjectRef;
@@ -77,6 +77,14 @@ pub enum WithoutSlices {
     Served,
 }
 
+/// An address that this node answers for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owned {
+    interfaces: Interfaces,
+    /// The Services that were told of it.
+    told: BTreeSet<ServiceKey>,
+}
+
 /// The state of a speaker. It knows no client, no clock and no socket.
 #[derive(Debug)]
 pub struct Speaker {
@@ -86,12 +94,15 @@ pub struct Speaker {
     advertisements: Vec<Advertisement>,
     /// Knows which pool an address is of, by the same rules as the controller; it gives out nothing here.
     pools: Allocator,
-    nodes: BTreeMap<String, Node>,
+    /// The pools as they were written when they were put in force last.
+    configured_pools: Vec<PoolSpec>,
+    /// By name.
+    nodes: Vec<Node>,
     services: BTreeMap<ServiceKey, ServiceView>,
     slices: BTreeMap<ServiceKey, SliceView>,
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
-    owned: BTreeMap<IpAddr, Interfaces>,
+    owned: BTreeMap<IpAddr, Owned>,
     synced: bool,
 }
 
@@ -105,7 +116,8 @@ impl Speaker {
             config: Config::default(),
             advertisements: Vec::new(),
             pools: Allocator::default(),
-            nodes: BTreeMap::new(),
+            configured_pools: Vec::new(),
+            nodes: Vec::new(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),
@@ -120,16 +132,12 @@ impl Speaker {
         let touched = match change {
             Change::Config(change) => {
                 self.config.apply(*change);
-                self.pools.set_pools(self.config.pools());
-                self.advertisements = self.config.advertisements();
-                self.all_addresses()
+                // Pools that overlap are told apart by their age, and for that all must be known.
+                if self.synced && self.configure() { self.all_addresses() } else { BTreeSet::new() }
             }
-            Change::Node(node) => {
-                let before = self.nodes.insert(node.name.clone(), node.clone());
-                if before == Some(node) { BTreeSet::new() } else { self.all_addresses() }
-            }
+            Change::Node(node) => self.set_node(node),
             Change::NodeGone(name) => {
-                self.nodes.remove(&name);
+                self.nodes.retain(|node| node.name != name);
                 self.all_addresses()
             }
             Change::Service(view) => self.set_service(*view),
@@ -138,6 +146,7 @@ impl Speaker {
             Change::SliceGone(key) => self.forget_slice(&key),
             Change::Synced => {
                 self.synced = true;
+                self.configure();
                 self.all_addresses()
             }
         };
@@ -152,16 +161,12 @@ impl Speaker {
     pub fn ownership(&self, address: IpAddr) -> Option<Ownership> {
         let keys = self.users.get(&address)?;
         let views: Vec<&ServiceView> = keys.iter().map(|key| &self.services[key]).collect();
-        let recorded = || views.iter().find_map(|view| view.recorded_pool.clone());
-        let pool = self.pools.pool_of(address).map(|pool| pool.to_string()).or_else(recorded);
-        let Some(pool) = pool else {
+        let Some((pool, pool_labels)) = self.pool_of(address, &views) else {
             // Somebody else gave it: it is not ours to announce.
             let (pool, service) = (String::new(), views.first()?.key.clone());
             let nobody = Some(Nobody::NotAdvertised { pool, service });
             return Some(Ownership { address, candidates: vec![], passed_over: vec![], nobody });
         };
-        let pool_labels = self.pools.pools().find(|spec| spec.name == pool);
-        let pool_labels = pool_labels.map_or_else(Labels::new, |spec| spec.labels.clone());
         let services = views.iter().map(|view| Service {
             key: view.key.clone(),
             labels: view.labels.clone(),
@@ -169,8 +174,35 @@ impl Speaker {
             endpoints: self.endpoints(&view.key),
         });
         let announced = Announced { address, pool, pool_labels, services: services.collect() };
-        let nodes: Vec<Node> = self.nodes.values().cloned().collect();
-        Some(elect(&announced, &self.advertisements, &nodes))
+        Some(elect(&announced, &self.advertisements, &self.nodes))
+    }
+
+    /// The pool of an address with its labels: the one on record if it can be right, else the one whose ranges the
+    /// address is in, else, when that pool is gone, its name alone.
+    fn pool_of(&self, address: IpAddr, views: &[&ServiceView]) -> Option<(String, Labels)> {
+        let recorded = views.iter().find_map(|view| view.recorded_pool.clone());
+        if let Some(name) = &recorded
+            && let Some(labels) = self.config.recorded_pool(name, address)
+        {
+            return Some((name.clone(), labels));
+        }
+        let Some(name) = self.pools.pool_of(address) else {
+            return recorded.map(|name| (name, Labels::new()));
+        };
+        let labels = self.pools.pools().find(|spec| *spec.name == *name).map(|spec| spec.labels.clone());
+        Some((name.to_string(), labels.unwrap_or_default()))
+    }
+
+    /// Puts pools and advertisements in force; false if they are what they were.
+    fn configure(&mut self) -> bool {
+        let (pools, advertisements) = (self.config.pools(), self.config.advertisements());
+        let changed = pools != self.configured_pools || advertisements != self.advertisements;
+        if changed {
+            self.pools.set_pools(pools.clone());
+            self.configured_pools = pools;
+            self.advertisements = advertisements;
+        }
+        changed
     }
 
     /// The addresses that this node answers for.
@@ -188,24 +220,23 @@ impl Speaker {
         let ownership = self.ownership(address);
         let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
         let wanted = ours.map(|owner| owner.interfaces.clone());
-        let before = self.owned.get(&address).cloned();
-        match (before, wanted) {
-            (None, None) => Vec::new(),
-            (Some(_), None) => {
-                self.owned.remove(&address);
-                vec![Effect::Withdraw { address, why: self.reason_to_withdraw(ownership.as_ref()) }]
-            }
-            (Some(before), Some(wanted)) if before == wanted => Vec::new(),
-            (before, Some(interfaces)) => {
-                self.owned.insert(address, interfaces.clone());
-                let mut effects = vec![Effect::Announce { address, interfaces }];
-                if before.is_none() {
-                    let owner = |service: &ObjectRef| Effect::Owner { service: service.clone(), address };
-                    effects.extend(self.users(address).map(owner));
-                }
-                effects
-            }
+        let before = self.owned.remove(&address);
+        let Some(interfaces) = wanted else {
+            let why = || self.reason_to_withdraw(ownership.as_ref());
+            return before.map(|_| Effect::Withdraw { address, why: why() }).into_iter().collect();
+        };
+        let (known, told) =
+            before.map_or((None, BTreeSet::new()), |owned| (Some(owned.interfaces), owned.told));
+        let users = self.users.get(&address).cloned().unwrap_or_default();
+        let mut effects = Vec::new();
+        if known.as_ref() != Some(&interfaces) {
+            effects.push(Effect::Announce { address, interfaces: interfaces.clone() });
         }
+        // Who shares an address from now on is told as well who announces it.
+        let joined = users.difference(&told).filter_map(|key| self.services.get(key));
+        effects.extend(joined.map(|view| Effect::Owner { service: view.object.clone(), address }));
+        self.owned.insert(address, Owned { interfaces, told: users });
+        effects
     }
 
     fn reason_to_withdraw(&self, ownership: Option<&Ownership>) -> String {
@@ -233,6 +264,15 @@ impl Speaker {
 
     fn addresses_of(&self, service: &ServiceKey) -> BTreeSet<IpAddr> {
         self.services.get(service).map(shown).unwrap_or_default().into_iter().collect()
+    }
+
+    fn set_node(&mut self, node: Node) -> BTreeSet<IpAddr> {
+        match self.nodes.binary_search_by(|known| known.name.cmp(&node.name)) {
+            Ok(at) if self.nodes[at] == node => return BTreeSet::new(),
+            Ok(at) => self.nodes[at] = node,
+            Err(at) => self.nodes.insert(at, node),
+        }
+        self.all_addresses()
     }
 
     fn set_service(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
