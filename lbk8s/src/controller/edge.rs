@@ -40,7 +40,7 @@ const WRITES_AT_ONCE: usize = 16;
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// The pause after a second failure in a row to write a Service's status; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs the controller until the future is dropped. Failures of the API server are waited out; writes under
 /// way when it is dropped may or may not have been made, and are looked at again by the next run.

@@ -4,13 +4,16 @@
 //! is to be written; what the Service shows already is never written again. [`run`] is the edge.
 
 mod edge;
+mod shown;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 pub use edge::{Settings, log, run};
 use lbcore::allocator::Claim;
 use lbcore::{Allocator, Decision, Family, Labels, ServiceKey};
+use shown::Shown;
 pub use status::{CONDITION, Write};
 
 use crate::Problem;
@@ -53,6 +56,7 @@ pub struct Controller {
     config: Config,
     allocator: Allocator,
     services: BTreeMap<ServiceKey, ServiceView>,
+    shown: Shown,
     synced: bool,
     /// Services whose status may have to be written, in the order of the decisions.
     queue: VecDeque<ServiceKey>,
@@ -81,6 +85,7 @@ impl Controller {
                 if !self.services.get(&key).is_some_and(replaced) {
                     self.services.remove(&key);
                     self.allocator.release(&key);
+                    self.show(&key, BTreeSet::new());
                 }
             }
             Change::Synced if self.synced => {}
@@ -106,10 +111,16 @@ impl Controller {
     pub fn next_write(&mut self) -> Option<Write> {
         while let Some(key) = self.queue.pop_front() {
             self.queued.remove(&key);
-            if let Some(view) = self.services.get(&key)
-                && let Some(write) = status::write(view, self.allocator.decision(&key).as_ref())
-            {
-                return Some(write);
+            let Some(view) = self.services.get(&key) else { continue };
+            let decision = self.allocator.decision(&key);
+            let held = decision.as_ref().map(Decision::addresses).unwrap_or_default();
+            let write = if self.shown.must_wait(&key, &held, &self.allocator) {
+                status::give_up(view, &held)
+            } else {
+                status::write(view, decision.as_ref())
+            };
+            if write.is_some() {
+                return write;
             }
         }
         None
@@ -135,7 +146,10 @@ impl Controller {
             return;
         }
         let wish = view.wish.clone();
+        // What another implementation shows is not ours to wait for.
+        let shown = if wish == Wish::NotOurs { Vec::new() } else { view.addresses() };
         self.services.insert(key.clone(), view);
+        self.show(&key, shown.into_iter().collect());
         if !self.synced {
             return;
         }
@@ -151,6 +165,13 @@ impl Controller {
             Wish::Nothing | Wish::NotOurs => drop(self.allocator.release(&key)),
         }
         self.retry(&key);
+    }
+
+    /// Notes what a Service shows; those that waited for it to show that no more are looked at again.
+    fn show(&mut self, key: &ServiceKey, addresses: BTreeSet<IpAddr>) {
+        for waiting in self.shown.set(key, addresses) {
+            self.retry(&waiting);
+        }
     }
 
     /// Takes over what Services hold, before anything is given.

@@ -124,6 +124,28 @@ pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<W
     })
 }
 
+/// What has to be written so that the Service shows nothing that it does not hold, before it can show what it
+/// holds. Without this two Services that exchange their addresses would wait for each other.
+pub(super) fn give_up(view: &ServiceView, held: &[IpAddr]) -> Option<Write> {
+    let kept = |entry: &&LoadBalancerIngress| parse(entry).is_none_or(|address| held.contains(&address));
+    let ingress: Vec<LoadBalancerIngress> = view.ingress.iter().filter(kept).cloned().collect();
+    let written = view.conditions.iter().find(|condition| condition.type_ == CONDITION);
+    let condition = written.map(|written| Assigned {
+        status: if written.status == "True" { "True" } else { "False" },
+        reason: written.reason.clone(),
+        message: written.message.clone(),
+    });
+    (ingress != view.ingress).then(|| Write {
+        key: view.key.clone(),
+        version: view.version.clone(),
+        ingress,
+        pool: view.recorded_pool.clone(),
+        condition,
+        conditions: view.conditions.clone(),
+        event: None,
+    })
+}
+
 fn status(held: &[Holding]) -> &'static str {
     if held.is_empty() { "False" } else { "True" }
 }
