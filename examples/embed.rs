@@ -79,7 +79,8 @@ async fn adopt(client: &Client, allocator: &mut Allocator) -> Result<(), Error> 
 }
 
 async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<Action, Error> {
-    if service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref()) != Some(CLASS) {
+    let ours = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref()) == Some(CLASS);
+    if !ours && !service.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
     let api = Api::<Service>::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
@@ -99,7 +100,10 @@ async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<Actio
 
 async fn give(service: &Service, context: &Context, api: &Api<Service>) -> Result<Action, Error> {
     let view = read(service);
-    let Wish::Addresses(request) = view.wish.clone() else { return Ok(Action::await_change()) };
+    let Wish::Addresses(request) = view.wish.clone() else {
+        context.allocator.lock().unwrap_or_else(PoisonError::into_inner).release(&view.key);
+        return Ok(Action::await_change());
+    };
     let decision = context.allocator.lock().unwrap_or_else(PoisonError::into_inner).request(*request);
     let addresses = decision.addresses();
     if let Some(refusal) = decision.refusal() {

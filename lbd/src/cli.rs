@@ -53,7 +53,7 @@ pub(crate) struct RunArguments {
     #[arg(long = "interface", short, value_name = "NAME")]
     pub(crate) interfaces: Vec<String>,
     /// The name of this host as a node. By default: its host name
-    #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME")]
+    #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: Option<String>,
 }
 
@@ -63,8 +63,8 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Use the store at this address (`lbd run --listen`), without a kubeconfig
-    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig")]
-    pub(crate) server: Option<String>,
+    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
+    pub(crate) server: Option<http::Uri>,
     /// The namespace of pools and advertisements
     #[arg(long, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
     pub(crate) namespace: String,
@@ -85,7 +85,7 @@ pub(crate) struct ControllerArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SpeakerArguments {
     /// The name of this node, as its Node object is called
-    #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME")]
+    #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: String,
     /// Answer on this interface only (repeatable). By default: on the interfaces that carry an address's subnet
     #[arg(long = "interface", short, value_name = "NAME")]
@@ -105,6 +105,16 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+fn server_url(text: &str) -> Result<http::Uri, String> {
+    let url: Option<http::Uri> = text.parse().ok();
+    let whole = |url: &http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    url.filter(whole).ok_or_else(|| "write a URL, as in http://127.0.0.1:8080".to_owned())
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("write a name".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// `lbd version`.
 pub(crate) fn print_version() -> Outcome {
     writeln!(std::io::stdout(), "lbd {}", env!("CARGO_PKG_VERSION"))?;
@@ -120,6 +130,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_server_is_a_whole_url() {
+        assert!(server_url("http://127.0.0.1:8080").is_ok() && server_url("https://[::1]:6443").is_ok());
+        for text in ["127.0.0.1:8080", "localhost", "", "http://", "ftp://a", "http://[::bad"] {
+            assert!(server_url(text).is_err(), "{text}");
+        }
     }
 
     #[test]

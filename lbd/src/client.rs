@@ -9,10 +9,7 @@ use crate::exit::Failure;
 /// A client for what the arguments name: a store, a kubeconfig, the cluster around us, or the user's default.
 pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failure> {
     let mut config = match (&arguments.server, &arguments.kubeconfig) {
-        (Some(url), _) => {
-            let url = url.parse().map_err(|error| Failure::Client(format!("--server {url}: {error}")))?;
-            Config::new(url)
-        }
+        (Some(url), _) => Config::new(url.clone()),
         (None, Some(file)) => {
             let fail = |error: kube::config::KubeconfigError| {
                 Failure::Client(format!("--kubeconfig {}: {error}", file.display()))

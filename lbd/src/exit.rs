@@ -27,6 +27,9 @@ pub(crate) enum Failure {
         /// What was seen, and what was expected.
         why: String,
     },
+    /// The thread that answers is gone; its last words are above.
+    #[error("the thread that answers ARP has ended; nothing is announced any more")]
+    AnsweringEnded,
     /// Stopped from outside before the work was done.
     #[error("interrupted")]
     Interrupted,
@@ -44,7 +47,7 @@ Exit codes:
   0    the work is done, or a daemon was told to stop
   1    it failed; the message says why
   2    the arguments are not right
-  3    not permitted: no raw sockets, or no namespaces
+  3    not permitted: no raw sockets (speaker), or no namespaces (demo)
   130  interrupted before the work was done (demo)";
 
 /// Says why a command failed, and how that is told to the caller.

@@ -4,7 +4,7 @@ use lbk8s::speaker::{Settings, WithoutSlices, run};
 use lbnet::{Layer2, Selection};
 
 use crate::cli::SpeakerArguments;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::{client, logs, shutdown};
 
 pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
@@ -23,7 +23,7 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
         tokio::select! {
-            () = run(client, settings, layer2, wire) => {}
+            () = run(client, settings, layer2, wire) => return Err(Failure::AnsweringEnded),
             stop = shutdown::requested(until_stdin_closes) => stop?,
         }
         tracing::info!("speaker stops");

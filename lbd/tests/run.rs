@@ -43,6 +43,8 @@ fn main() -> ExitCode {
             Case::new("a_pool_with_an_impossible_range_is_named_with_file_and_line", impossible_range),
             Case::new("two_overlapping_pools_are_named_with_file_and_line", overlap),
             Case::new("a_fault_in_the_v0_12_config_map_is_named_with_file_and_line", config_map),
+            Case::new("a_pool_that_nobody_advertises_is_told", not_advertised),
+            Case::new("a_wish_that_cannot_be_read_is_named_with_file_and_line", unreadable_wish),
             Case::new("an_interface_that_does_not_exist_is_named_and_the_others_answer", no_interface),
             Case::new("without_raw_sockets_addresses_are_given_all_the_same", no_raw_sockets),
             Case::new("a_port_in_use_is_named_and_the_rest_goes_on", port_in_use),
@@ -297,6 +299,25 @@ data:
     running
         .says(&["1.yaml:14", "address-pools[1].addresses[0]", "\"33\" is not a prefix length of IPv4"])
         .await?;
+    still_serves(&site, &mut running).await
+}
+
+async fn not_advertised() -> Outcome {
+    let site = site("not-advertised").await?;
+    let pool = POOL.split("---").next().unwrap_or_default();
+    site.write("1.yaml", &(pool.to_owned() + &service("web")));
+    let mut running = run(&site, &[]).await?;
+    let why = "nobody announces 192.168.3.251: no L2Advertisement announces pool \"default\" for default/web";
+    running.says(&["announceFailed", "1.yaml:", "Service default/web", why]).await?;
+    site.answers(VIP, false).await
+}
+
+async fn unreadable_wish() -> Outcome {
+    let site = site("wish").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    site.write("2.yaml", &(service("bad") + "  loadBalancerIP: 10.0.1.300\n"));
+    let mut running = run(&site, &[]).await?;
+    running.says(&["LoadBalancerFailed", "2.yaml:8", "Service default/bad", "is no IP address"]).await?;
     still_serves(&site, &mut running).await
 }
 

@@ -22,6 +22,17 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// As in an event's `type`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
 /// Something to tell about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -77,7 +88,7 @@ impl Recorder {
             action: Some(reason.to_owned()),
             reason: Some(reason.to_owned()),
             note: Some(shorten(&note, LONGEST_NOTE).to_owned()),
-            type_: Some(format!("{severity:?}")),
+            type_: Some(severity.as_str().to_owned()),
             regarding: Some(ObjectReference {
                 api_version: Some(about.api_version.clone()),
                 kind: Some(about.kind.clone()),

@@ -32,6 +32,8 @@ pub enum Watched<V> {
     },
     /// All that is there has been told, for the first time or again.
     Synced,
+    /// The server does not know the kind, as before its CRD is installed: there are none.
+    Absent,
     /// The watch broke; it goes on by itself.
     Failed(watcher::Error),
 }
@@ -122,7 +124,10 @@ fn told<K: ResourceExt, V: Send + 'static>(
             known.told.remove(&name);
             vec![gone((name, uid(&object)))]
         }
-        Err(error) if is_absent(&error) => vec![Watched::Failed(error), Watched::Synced],
+        Err(error) if is_absent(&error) => {
+            let vanished = std::mem::take(&mut known.told);
+            vanished.into_iter().map(gone).chain([Watched::Absent]).collect()
+        }
         Err(error) => vec![Watched::Failed(error)],
     };
     stream::iter(watched)
@@ -135,6 +140,8 @@ pub enum Told<C> {
     Change(C),
     /// The watch with this name has told of all there is.
     Synced(&'static str),
+    /// The server does not know the kind of the watch with this name.
+    Absent(&'static str),
     /// The watch with this name broke, for this reason; it goes on by itself.
     Failed(&'static str, String),
 }
@@ -157,6 +164,7 @@ where
         Watched::Set(view) => Told::Change(set(view)),
         Watched::Gone { namespace, name, uid } => Told::Change(gone(namespace, name, uid)),
         Watched::Synced => Told::Synced(name),
+        Watched::Absent => Told::Absent(name),
         Watched::Failed(error) => Told::Failed(name, explain(&error)),
     };
     watch.map(told).boxed()
@@ -214,6 +222,16 @@ impl Progress {
     pub fn synced(&mut self, watch: &'static str) -> bool {
         if self.failing.remove(watch).is_some() {
             tracing::info!(watch, "watching again");
+        }
+        self.unsynced.remove(watch) && self.unsynced.is_empty()
+    }
+
+    /// The server does not know a kind. True if now all watches have told of everything, for the first time.
+    pub fn absent(&mut self, watch: &'static str) -> bool {
+        let error = "the server does not know the kind; is its CRD installed? Taken as none";
+        if self.failing.get(watch).map(String::as_str) != Some(error) {
+            tracing::warn!(watch, "{error}");
+            self.failing.insert(watch, error.to_owned());
         }
         self.unsynced.remove(watch) && self.unsynced.is_empty()
     }

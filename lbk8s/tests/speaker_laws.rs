@@ -167,6 +167,7 @@ proptest! {
                         }
                         Effect::Withdraw { address, .. } => prop_assert!(announced.remove(&address).is_some()),
                         Effect::Owner { address, .. } => prop_assert!(announced.contains_key(&address)),
+                        Effect::Nobody { why, .. } => prop_assert!(!why.is_empty()),
                     }
                 }
                 let repeated = speaker.apply(again);

@@ -104,6 +104,7 @@ impl World {
                     assert!(!why.is_empty(), "withdrawn without a word");
                 }
                 Effect::Owner { address, .. } => assert!(announced.contains_key(address)),
+                Effect::Nobody { why, .. } => assert!(!why.is_empty()),
             }
         }
         let owned: BTreeSet<IpAddr> = self.speakers[node].owned().collect();

@@ -41,7 +41,7 @@ pub struct Announcer {
     /// The same in the order in which they are said, so that asking costs no walk.
     queue: BTreeMap<Turn, Place>,
     serial: u64,
-    /// Nanoseconds' worth of frames that may be sent, as of `filled`.
+    /// The time's worth of frames that may be sent, as of `filled`.
     credit: Duration,
     filled: Option<Instant>,
 }

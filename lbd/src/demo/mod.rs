@@ -26,10 +26,13 @@ use crate::exit::{Failure, Outcome};
 use crate::shutdown;
 
 pub(crate) fn main(arguments: &DemoArguments) -> Outcome {
-    lblab::sandbox::enter()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut screen = Screen::new(arguments.json);
     let started = Instant::now();
+    if let Err(error) = lblab::sandbox::enter() {
+        screen.done(false, started.elapsed())?;
+        return Err(error.into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = LocalSet::new().block_on(&runtime, async {
         tokio::select! {
             outcome = story(&mut screen) => outcome,

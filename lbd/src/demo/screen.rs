@@ -160,7 +160,7 @@ fn print_json(line: &impl Serialize) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-/// The same as a number.
+/// Milliseconds as a number, rounded to a tenth.
 pub(super) fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }

@@ -33,12 +33,12 @@ impl Files {
         if self.stamp.as_ref() == Some(&stamp) {
             return;
         }
-        self.stamp = Some(stamp);
+        let first = self.stamp.replace(stamp).is_none();
         let manifests = load(&self.paths);
         for error in &manifests.errors {
             warn(&error.to_string());
         }
-        if !manifests.errors.is_empty() {
+        if !manifests.errors.is_empty() && !first {
             warn("until this is mended, what was applied of it stays in force");
         }
         let applied = self.applier.apply(store, &manifests);

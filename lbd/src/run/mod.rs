@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lbk8s::speaker::WithoutSlices;
+use lbk8s::watching::explain_client;
 use lbk8s::{Store, controller, speaker};
 use lbnet::{Layer2, StartError};
 use tokio::net::TcpListener;
@@ -26,8 +27,8 @@ use crate::{logs, shutdown};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) fn main(arguments: &RunArguments) -> Outcome {
-    // What matters is shown as it happens; the log is for what went wrong besides.
-    logs::start("error");
+    // What matters is shown as it happens; the log is for what goes wrong besides.
+    logs::start("warn,kube_client=off");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, serve(arguments))
 }
@@ -62,12 +63,8 @@ async fn serve(arguments: &RunArguments) -> Outcome {
         match TcpListener::bind(at).await {
             Ok(listener) => {
                 let store = store.clone();
-                note(&format!("the store listens on http://{at}"));
-                tasks.spawn_local(async move {
-                    if let Err(error) = store.serve(listener).await {
-                        tracing::error!(%error, "the store listens no more");
-                    }
-                });
+                note(&format!("the store listens on http://{}", listener.local_addr()?));
+                tasks.spawn_local(async move { store.serve(listener).await });
             }
             Err(error) => {
                 warn(&format!("the store does not listen on {at}: {error}. Choose another port"));
@@ -98,7 +95,7 @@ fn answer(interfaces: &[String]) -> Option<(Layer2, UnboundedReceiver<lbnet::Eve
                 if let StartError::NoInterface { name, .. } = &error
                     && names.len() > 1
                 {
-                    warn(&format!("{error}. The other interfaces answer"));
+                    warn(&error.to_string());
                     names.retain(|chosen| chosen != name);
                 } else {
                     warn(&format!("nobody answers ARP: {error}. Addresses are given all the same"));
@@ -117,8 +114,12 @@ async fn register(client: Client, name: &str) {
         ..ObjectMeta::default()
     };
     let node = Node { metadata, ..Node::default() };
-    // A manifest may have made it.
-    let _ = Api::<Node>::all(client).create(&PostParams::default(), &node).await;
+    match Api::<Node>::all(client).create(&PostParams::default(), &node).await {
+        // A manifest may have made it.
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => warn(&format!("this host cannot be a node: {}", explain_client(&error))),
+        Ok(_) => {}
+    }
 }
 
 fn host_name() -> String {

@@ -13,6 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use lbk8s::controller::Notice;
 use lbk8s::manifest::Manifest;
 use lbk8s::watching::{Watched, config, follow};
+use lbk8s::{ObjectRef, Problem};
 
 const DIM: Style = Style::new().dimmed();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -68,10 +69,10 @@ impl Show {
                 Some(told) = services.next() => match told {
                     Watched::Set(service) => self.service(&service),
                     Watched::Gone { namespace, name, .. } => self.gone(namespace, name),
-                    Watched::Synced | Watched::Failed(_) => {}
+                    Watched::Synced | Watched::Absent | Watched::Failed(_) => {}
                 },
                 Some(told) = events.next() => if let Watched::Set(event) = told {
-                    show_event(&event);
+                    self.event(&event);
                 },
             }
         }
@@ -90,24 +91,39 @@ impl Show {
         }
     }
 
+    fn event(&self, event: &Event) {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let reason = text(&event.reason);
+        // The controller has told of it already, with the place.
+        if reason == "ConfigurationError" {
+            return;
+        }
+        let warning = event.type_.as_deref() == Some("Warning");
+        let style = if warning { WARN } else { GOOD };
+        let about = event.regarding.clone().unwrap_or_default();
+        let (kind, name, note) = (text(&about.kind), text(&about.name), text(&event.note));
+        let object = ObjectRef {
+            api_version: text(&about.api_version),
+            kind,
+            namespace: text(&about.namespace),
+            name,
+            uid: String::new(),
+        };
+        let state = self.0.borrow();
+        let manifest = state.manifests.iter().find(|manifest| warning && manifest.is(&object));
+        let place = manifest.map(|manifest| {
+            // The sentence begins with the field where one is at fault.
+            let field = note.split_once(": ").map_or("", |(field, _)| field);
+            let problem = Problem { object: object.clone(), path: field.to_owned(), message: String::new() };
+            format!("{}: ", manifest.locate_problem(&problem))
+        });
+        print(&format!("{style}{reason}{style:#}  {}{object}: {note}", place.unwrap_or_default()));
+    }
+
     fn gone(&self, namespace: String, name: String) {
         note(&format!("Service {namespace}/{name} is gone"));
         self.0.borrow_mut().rows.remove(&(namespace, name));
     }
-}
-
-fn show_event(event: &Event) {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let reason = text(&event.reason);
-    // The controller has told of it already, with the place.
-    if reason == "ConfigurationError" {
-        return;
-    }
-    let style = if event.type_.as_deref() == Some("Warning") { WARN } else { GOOD };
-    let about = event.regarding.clone().unwrap_or_default();
-    let namespace = about.namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    let (kind, name, note) = (text(&about.kind), text(&about.name), text(&event.note));
-    print(&format!("{style}{reason}{style:#}  {kind} {namespace}{name}: {note}"));
 }
 
 fn row(service: &Service) -> Row {

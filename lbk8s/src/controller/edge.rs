@@ -38,8 +38,8 @@ impl Default for Settings {
 const WRITES_AT_ONCE: usize = 16;
 /// A write that takes longer counts as failed.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// The pause after a second failure in a row to write a Service's status; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause after a Service's status could not be written; it doubles with each further failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs the controller until the future is dropped. Failures of the API server are waited out; writes under
@@ -54,6 +54,8 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
     let mut writes = FuturesUnordered::new();
     let mut writing: BTreeSet<ServiceKey> = BTreeSet::new();
     let mut troubles: BTreeMap<ServiceKey, Trouble> = BTreeMap::new();
+    // Services that wait before they are written again; they hold no place among the writes meanwhile.
+    let mut pauses = FuturesUnordered::new();
     let mut events = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -62,29 +64,39 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
                 Told::Synced(watch) => if progress.synced(watch) {
                     controller.apply(Change::Synced);
                 },
+                Told::Absent(watch) => if progress.absent(watch) {
+                    controller.apply(Change::Synced);
+                },
                 Told::Failed(watch, error) => progress.failed(watch, error),
             },
-            Some((key, written)) = writes.next() => {
+            Some(key) = pauses.next() => {
                 writing.remove(&key);
+                controller.retry(&key);
+            }
+            Some((key, written)) = writes.next() => {
                 match written {
                     Written::Done(service, event) => {
                         troubles.remove(&key);
+                        writing.remove(&key);
                         let view = ServiceView::read(&service, &settings.class);
                         log_written(&view);
                         controller.apply(Change::Service(Box::new(view)));
                         events.extend(event.map(|event| send(recorder.clone(), event)));
                     }
                     Written::Changed(service) => {
-                        troubles.entry(key).or_default().times += 1;
+                        let trouble = troubles.entry(key.clone()).or_default();
+                        pauses.push(pause(key, trouble.next_pause()));
                         let view = ServiceView::read(&service, &settings.class);
                         controller.apply(Change::Service(Box::new(view)));
                     }
                     // The watch tells that it is gone.
-                    Written::Gone => drop(troubles.remove(&key)),
+                    Written::Gone => {
+                        troubles.remove(&key);
+                        writing.remove(&key);
+                    }
                     Written::Failed(error) => {
-                        controller.retry(&key);
                         let trouble = troubles.entry(key.clone()).or_default();
-                        trouble.times += 1;
+                        pauses.push(pause(key.clone(), trouble.next_pause()));
                         if trouble.last != error {
                             tracing::warn!(service = %key, error, "a status cannot be written; trying again");
                             trouble.last = error;
@@ -104,8 +116,7 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
         {
             // A second write of a Service waits for the first one's outcome.
             if writing.insert(write.key.clone()) {
-                let pause = troubles.get(&write.key).map_or(Duration::ZERO, Trouble::pause);
-                writes.push(put(client.clone(), write, pause));
+                writes.push(put(client.clone(), write));
             } else {
                 later.push(write.key);
             }
@@ -158,18 +169,21 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// The pause before the next attempt: none after one conflict, which is everyday life, then growing.
-    fn pause(&self) -> Duration {
-        match self.times {
-            0 => Duration::ZERO,
-            times => (FIRST_PAUSE * 2_u32.saturating_pow(times - 1)).min(LONGEST_PAUSE),
-        }
+    /// One failure more; the pause before the next attempt. It is short after one conflict, which is everyday
+    /// life, and then grows.
+    fn next_pause(&mut self) -> Duration {
+        let pause = (FIRST_PAUSE * 2_u32.saturating_pow(self.times)).min(LONGEST_PAUSE);
+        self.times += 1;
+        pause
     }
 }
 
-/// Makes a write after `pause`.
-async fn put(client: Client, write: Write, pause: Duration) -> (ServiceKey, Written) {
-    tokio::time::sleep(pause).await;
+async fn pause(key: ServiceKey, time: Duration) -> ServiceKey {
+    tokio::time::sleep(time).await;
+    key
+}
+
+async fn put(client: Client, write: Write) -> (ServiceKey, Written) {
     let api: Api<Service> = Api::namespaced(client, write.key.namespace());
     let attempt = async {
         let patch = Patch::Merge(write.patch(Timestamp::now()));
@@ -203,7 +217,7 @@ fn send(recorder: Recorder, event: Event) -> impl Future<Output = ()> {
 
 fn log_written(view: &ServiceView) {
     let addresses: Vec<String> = view.addresses().iter().map(ToString::to_string).collect();
-    let condition = view.conditions.iter().find(|condition| condition.type_ == super::CONDITION);
+    let condition = view.condition(super::CONDITION);
     let why = condition.map_or("", |condition| condition.message.as_str());
     if addresses.is_empty() {
         tracing::info!(service = %view.key, why, "pending");

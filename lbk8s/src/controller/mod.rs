@@ -146,8 +146,13 @@ impl Controller {
             return;
         }
         let wish = view.wish.clone();
-        // What another implementation shows is not ours to wait for.
-        let shown = if wish == Wish::NotOurs { Vec::new() } else { view.addresses() };
+        // Only what we would take from its status ourselves is worth waiting for.
+        let ours = match wish {
+            Wish::Addresses(_) => true,
+            Wish::Nothing => view.recorded_pool.is_some(),
+            Wish::Unclear(_) | Wish::NotOurs => false,
+        };
+        let shown = if ours { view.addresses() } else { Vec::new() };
         self.services.insert(key.clone(), view);
         self.show(&key, shown.into_iter().collect());
         if !self.synced {

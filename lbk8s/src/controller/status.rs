@@ -99,7 +99,7 @@ pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<W
         let pool = held.first().map(|holding| holding.pool.to_string());
         (ingress(view, held), pool)
     };
-    let written = view.conditions.iter().find(|condition| condition.type_ == CONDITION);
+    let written = view.condition(CONDITION);
     let same_condition = match (&condition, written) {
         (Some(ours), Some(theirs)) => {
             (ours.status, &ours.reason, &ours.message)
@@ -129,7 +129,7 @@ pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<W
 pub(super) fn give_up(view: &ServiceView, held: &[IpAddr]) -> Option<Write> {
     let kept = |entry: &&LoadBalancerIngress| parse(entry).is_none_or(|address| held.contains(&address));
     let ingress: Vec<LoadBalancerIngress> = view.ingress.iter().filter(kept).cloned().collect();
-    let written = view.conditions.iter().find(|condition| condition.type_ == CONDITION);
+    let written = view.condition(CONDITION);
     let condition = written.map(|written| Assigned {
         status: if written.status == "True" { "True" } else { "False" },
         reason: written.reason.clone(),
@@ -151,7 +151,7 @@ fn status(held: &[Holding]) -> &'static str {
 }
 
 fn has_condition(view: &ServiceView) -> bool {
-    view.conditions.iter().any(|condition| condition.type_ == CONDITION)
+    view.condition(CONDITION).is_some()
 }
 
 /// The condition for a decision. Of an adopted address it says the same as of one that was given: a restart

@@ -150,17 +150,21 @@ impl Manifests {
             }
             return;
         }
-        let missing = [
-            ("apiVersion", value["apiVersion"].is_string()),
-            ("kind", value["kind"].is_string()),
-            ("metadata.name", value["metadata"]["name"].is_string()),
+        let parts = [
+            ("apiVersion", &value["apiVersion"]),
+            ("kind", &value["kind"]),
+            ("metadata.name", &value["metadata"]["name"]),
         ];
-        let missing: Vec<&str> =
-            missing.iter().filter(|(_, there)| !there).map(|(field, _)| *field).collect();
-        if missing.is_empty() {
+        let wrong = parts.into_iter().filter_map(|(field, value)| match value {
+            Value::String(_) => None,
+            Value::Null => Some(format!("{field} is missing")),
+            other => Some(format!("{field} is {other} and no text (put it in quotes)")),
+        });
+        let wrong: Vec<String> = wrong.collect();
+        if wrong.is_empty() {
             self.objects.push(Manifest { value, place: place.clone(), tree });
         } else {
-            let why = format!("{} is missing", missing.join(", "));
+            let why = wrong.join(", ");
             self.errors.push(ManifestError::NotAnObject { place: place.clone(), why });
         }
     }
@@ -277,7 +281,7 @@ mod tests {
         assert_eq!(manifests.objects[0].place.line, 2);
         assert_eq!(
             manifests.errors[0].to_string(),
-            "a.yaml:3: apiVersion, metadata.name is missing; an object needs apiVersion, kind and metadata.name"
+            "a.yaml:3: apiVersion is missing, metadata.name is missing; an object needs apiVersion, kind and metadata.name"
         );
     }
 }

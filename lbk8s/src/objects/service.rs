@@ -75,6 +75,12 @@ impl ServiceView {
         }
     }
 
+    /// A condition by its type.
+    #[must_use]
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == kind)
+    }
+
     /// Whether this is an earlier form of the same Service than `other`. Resource versions of one kind can be
     /// compared since Kubernetes 1.35 says so, and could be in every store before.
     #[must_use]

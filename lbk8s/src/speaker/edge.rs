@@ -35,7 +35,7 @@ const WATCHES: [&str; 6] =
     ["IPAddressPool", "L2Advertisement", "ConfigMap", "Node", "Service", "EndpointSlice"];
 
 /// Runs the speaker until the future is dropped. `layer2` and what it tells belong to it; when it ends,
-/// nothing is announced any more.
+/// nothing is announced any more. It ends by itself only if the thread that answers has ended.
 pub async fn run(
     client: Client,
     settings: Settings,
@@ -51,18 +51,17 @@ pub async fn run(
         let effects = tokio::select! {
             Some(told) = watches.next() => match told {
                 Told::Change(change) => speaker.apply(change),
-                Told::Synced(watch) => if progress.synced(watch) {
-                    tracing::info!("everything is known; announcing");
-                    speaker.apply(Change::Synced)
-                } else {
-                    Vec::new()
-                },
+                Told::Synced(watch) if progress.synced(watch) => begin(&mut speaker),
+                Told::Absent(watch) if progress.absent(watch) => begin(&mut speaker),
+                Told::Synced(_) | Told::Absent(_) => Vec::new(),
                 Told::Failed(watch, error) => {
                     progress.failed(watch, error);
                     Vec::new()
                 }
             },
-            Some(event) = wire.recv() => {
+            event = wire.recv() => {
+                // Without the thread that answers there is nothing left to do.
+                let Some(event) = event else { return };
                 let told = tell(&event, &speaker, &settings.node);
                 events.extend(told.into_iter().map(|event| send(recorder.clone(), event)));
                 Vec::new()
@@ -74,6 +73,21 @@ pub async fn run(
             events.extend(told.map(|event| send(recorder.clone(), event)));
         }
     }
+}
+
+fn begin(speaker: &mut Speaker) -> Vec<Effect> {
+    let effects = speaker.apply(Change::Synced);
+    if speaker.is_node() {
+        tracing::info!("everything is known; announcing");
+    } else {
+        let nodes: Vec<&str> = speaker.nodes().collect();
+        let nodes = nodes.join(", ");
+        tracing::warn!(
+            nodes,
+            "there is no Node of this name; this speaker owns no address until there is one"
+        );
+    }
+    effects
 }
 
 fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
@@ -121,6 +135,15 @@ fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
             None
         }
         Effect::Withdraw { address: IpAddr::V6(_), .. } => None,
+        Effect::Nobody { service, address, why } => {
+            tracing::warn!(%address, service = %service, why, "nobody announces it");
+            Some(Event {
+                about: service,
+                severity: Severity::Warning,
+                reason: "announceFailed",
+                note: format!("nobody announces {address}: {why}"),
+            })
+        }
         Effect::Owner { service, address: IpAddr::V4(address) } => Some(Event {
             about: service,
             severity: Severity::Normal,
@@ -150,19 +173,22 @@ fn tell(event: &WireEvent, speaker: &Speaker, node: &str) -> Vec<Event> {
         WireEvent::Closed { interface } => tracing::info!(interface, "answering no more"),
         WireEvent::Failed { interface, error } => tracing::warn!(interface, %error, "cannot answer"),
         WireEvent::NetlinkLost(error) => tracing::warn!(%error, "cannot follow the interfaces; trying again"),
-        WireEvent::Placed { address, interfaces } if interfaces.is_empty() => {
-            tracing::warn!(%address, "no usable interface answers for it");
-            return no_interface(*address, speaker, node);
+        WireEvent::Placed { address, interfaces, passed_over } if interfaces.is_empty() => {
+            let why: Vec<String> = passed_over.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+            tracing::warn!(%address, interfaces = why.join(", "), "no interface answers for it");
+            return no_interface(*address, &why.join(", "), speaker, node);
         }
-        WireEvent::Placed { address, interfaces } => {
+        WireEvent::Placed { address, interfaces, .. } => {
             tracing::info!(%address, interfaces = interfaces.join(","), "answered");
         }
     }
     Vec::new()
 }
 
-fn no_interface(address: Ipv4Addr, speaker: &Speaker, node: &str) -> Vec<Event> {
-    let why = format!("{address} is not answered: node {node:?} has no usable interface among those chosen");
+fn no_interface(address: Ipv4Addr, interfaces: &str, speaker: &Speaker, node: &str) -> Vec<Event> {
+    let why = format!(
+        "{address} is not answered: node {node:?} owns it, but none of its interfaces can answer ({interfaces})"
+    );
     let event = |service: &crate::ObjectRef| Event {
         about: service.clone(),
         severity: Severity::Warning,

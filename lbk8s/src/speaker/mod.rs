@@ -59,6 +59,15 @@ pub enum Effect {
         /// Why, in words.
         why: String,
     },
+    /// Nobody answers for an address of a Service. Every node sees that; one of them is asked to tell.
+    Nobody {
+        /// The Service.
+        service: ObjectRef,
+        /// The address.
+        address: IpAddr,
+        /// Why, in words.
+        why: String,
+    },
     /// This node has become the owner of an address of a Service.
     Owner {
         /// The Service.
@@ -103,6 +112,8 @@ pub struct Speaker {
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     owned: BTreeMap<IpAddr, Owned>,
+    /// Addresses that nobody answers for, and why.
+    orphans: BTreeMap<IpAddr, Nobody>,
     synced: bool,
 }
 
@@ -123,6 +134,7 @@ impl Speaker {
             slices_of: BTreeMap::new(),
             users: BTreeMap::new(),
             owned: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             synced: false,
         }
     }
@@ -205,6 +217,17 @@ impl Speaker {
         changed
     }
 
+    /// Whether there is a Node object for this node; without one it is no candidate.
+    #[must_use]
+    pub fn is_node(&self) -> bool {
+        self.nodes().any(|name| name == self.node)
+    }
+
+    /// The names of the nodes there are.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| node.name.as_str())
+    }
+
     /// The addresses that this node answers for.
     pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
         self.owned.keys().copied()
@@ -220,15 +243,16 @@ impl Speaker {
         let ownership = self.ownership(address);
         let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
         let wanted = ours.map(|owner| owner.interfaces.clone());
+        let mut effects = self.tell_of_nobody(address, ownership.as_ref());
         let before = self.owned.remove(&address);
         let Some(interfaces) = wanted else {
             let why = || self.reason_to_withdraw(ownership.as_ref());
-            return before.map(|_| Effect::Withdraw { address, why: why() }).into_iter().collect();
+            effects.extend(before.map(|_| Effect::Withdraw { address, why: why() }));
+            return effects;
         };
         let (known, told) =
             before.map_or((None, BTreeSet::new()), |owned| (Some(owned.interfaces), owned.told));
         let users = self.users.get(&address).cloned().unwrap_or_default();
-        let mut effects = Vec::new();
         if known.as_ref() != Some(&interfaces) {
             effects.push(Effect::Announce { address, interfaces: interfaces.clone() });
         }
@@ -237,6 +261,28 @@ impl Speaker {
         effects.extend(joined.map(|view| Effect::Owner { service: view.object.clone(), address }));
         self.owned.insert(address, Owned { interfaces, told: users });
         effects
+    }
+
+    /// Says once why nobody answers for an address; again when the reason changes.
+    fn tell_of_nobody(&mut self, address: IpAddr, ownership: Option<&Ownership>) -> Vec<Effect> {
+        let nobody = ownership.and_then(|ownership| ownership.nobody.clone());
+        let before = match &nobody {
+            Some(why) => self.orphans.insert(address, why.clone()),
+            None => self.orphans.remove(&address),
+        };
+        // All nodes see the same: the first by name tells. Without any node there is nobody else to do it.
+        let tells = self.nodes.first().is_none_or(|node| node.name == self.node);
+        match nobody {
+            Some(why) if tells && before.as_ref() != Some(&why) => {
+                let about = |service: &ObjectRef| Effect::Nobody {
+                    service: service.clone(),
+                    address,
+                    why: why.to_string(),
+                };
+                self.users(address).map(about).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn reason_to_withdraw(&self, ownership: Option<&Ownership>) -> String {

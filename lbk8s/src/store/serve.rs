@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -49,10 +48,7 @@ where
 
 impl Store {
     /// Serves the store on `listener` until the future is dropped; watches end with it.
-    ///
-    /// # Errors
-    /// The port was lost.
-    pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
+    pub async fn serve(&self, listener: TcpListener) {
         // Connections belong to this future and end with it.
         let mut connections = tokio::task::JoinSet::new();
         loop {

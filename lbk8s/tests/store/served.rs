@@ -31,7 +31,7 @@ impl Served {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = store.clone();
-        let server = tokio::spawn(async move { shared.serve(listener).await.unwrap() });
+        let server = tokio::spawn(async move { shared.serve(listener).await });
         Self { store, address, server }
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use self::ports::{Followed, Ports};
+use crate::interface::Unusable;
 use crate::interface::monitor::{Change, Monitor};
 use crate::socket::{OpenError, permitted};
 use crate::{Announcer, Counters, Interface, Profile, Rule, Selection};
@@ -77,6 +78,8 @@ pub enum Event {
         address: Ipv4Addr,
         /// The interfaces.
         interfaces: Vec<String>,
+        /// If there are none: why each interface of this host does not answer.
+        passed_over: Vec<(String, Unusable)>,
     },
     /// The interfaces cannot be followed for the moment; it is tried again.
     NetlinkLost(io::Error),
@@ -262,10 +265,7 @@ impl Loop {
                 Ok(())
             }
             Ok(Change::Lost) => {
-                // An interface may have been replaced by another with the same index, unseen.
-                for index in self.ports.open_indexes() {
-                    self.close(index);
-                }
+                self.close_all();
                 self.monitor.reread().await
             }
             Err(error) => Err(error),
@@ -274,11 +274,21 @@ impl Loop {
             self.tell(Event::NetlinkLost(error));
             tokio::time::sleep(NETLINK_RETRY).await;
             match Monitor::open().await {
-                Ok(monitor) => self.monitor = monitor,
+                Ok(monitor) => {
+                    self.monitor = monitor;
+                    self.close_all();
+                }
                 Err(error) => self.tell(Event::NetlinkLost(error)),
             }
         }
         self.follow_interfaces();
+    }
+
+    /// After changes were missed: an interface may have been replaced by another with the same index, unseen.
+    fn close_all(&mut self) {
+        for index in self.ports.open_indexes() {
+            self.close(index);
+        }
     }
 
     fn close(&mut self, index: u32) {
@@ -329,7 +339,14 @@ impl Loop {
             self.announcer.claim((address, *index), Instant::now());
         }
         let interfaces = self.names(&chosen);
-        self.tell(Event::Placed { address, interfaces });
+        let passed_over = if interfaces.is_empty() { self.passed_over() } else { Vec::new() };
+        self.tell(Event::Placed { address, interfaces, passed_over });
+    }
+
+    fn passed_over(&self) -> Vec<(String, Unusable)> {
+        let why =
+            |it: &Interface| self.settings.interfaces.usable(it).err().map(|why| (it.name.clone(), why));
+        self.monitor.interfaces().values().filter_map(why).collect()
     }
 
     fn announce_due(&mut self) {
