@@ -21,7 +21,7 @@
 //! | [`net`] | the netlink verbs |
 //! | [`client`] | somebody outside the cluster, who asks by ARP and fetches by HTTP |
 //! | [`proxy`] | the stand-in for kube-proxy, and for pods |
-//! | [`suite`] | tests that run inside the sandbox |
+//! | `suite` | tests that run inside the sandbox (a feature) |
 
 pub mod client;
 pub mod host;
@@ -29,6 +29,7 @@ pub mod lan;
 pub mod net;
 pub mod proxy;
 pub mod sandbox;
+#[cfg(feature = "suite")]
 pub mod suite;
 
 use std::io;

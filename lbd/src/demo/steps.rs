@@ -60,12 +60,15 @@ async fn pool(world: &mut World<'_>) -> Result<Seen, Failure> {
 async fn gateways(world: &mut World<'_>) -> Result<Seen, Failure> {
     let started = Instant::now();
     world.apply("gateways.yaml", GATEWAYS).await?;
-    let mut lines = Vec::new();
-    let mut facts = Vec::new();
+    let mut given = Vec::new();
     for (name, last) in [("istio-ingressgateway", 251), ("istio-eastwestgateway", 252)] {
         let address = external_ip(world, "istio-system", name).await?;
-        let took = started.elapsed();
         expect(address == vip(last), || format!("{name} got {address}"))?;
+        given.push((name, address, started.elapsed()));
+    }
+    let mut lines = Vec::new();
+    let mut facts = Vec::new();
+    for (name, address, took) in given {
         let (node, _) = one_answers(world.lan(), address).await?;
         lines.push(format!("{name}: {address} after {} ms, answered by {}", millis(took), node.name()));
         facts.push(json!({"service": name, "address": address, "node": node.name(), "mac": node.nic.mac.to_string()}));
