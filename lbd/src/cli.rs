@@ -13,11 +13,18 @@ use crate::exit::{EXIT_CODES, Outcome};
 /// A Service of type LoadBalancer gets an address out of your own ranges, and one node answers ARP for it. lbd
 /// reads the objects and annotations of MetalLB's layer-2 mode as they are.
 #[derive(Debug, Parser)]
-#[command(name = "lbd", disable_version_flag = true, after_help = EXIT_CODES)]
+#[command(name = "lbd", disable_version_flag = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const EXAMPLES: &str = "\
+Begin with:
+  lbd demo                                  see the whole story, without root and without a cluster
+  lbd run --manifests pool.yaml services/   serve Services from files on this host
+  lbd controller                            in a cluster, once
+  lbd speaker --node-name $NODE_NAME        in a cluster, on every node";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

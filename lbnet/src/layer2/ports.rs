@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::Event;
 use crate::responder::{Port, Responder};
 use crate::socket::{ArpSocket, Hear};
-use crate::wire::{ARP_FRAME_LEN, ArpFrame, Operation};
+use crate::wire::{ARP_FRAME_LEN, ArpFrame, LONGEST_ARP_FRAME, Operation};
 use crate::{Counters, Interface};
 
 /// What is open, by index of the interface. The responder belongs to all of them: they share one thread.
@@ -146,8 +146,8 @@ impl Ports {
     }
 }
 
-/// Longer than any ARP frame with its padding; the rest of a longer frame is of no interest.
-const FRAME_BUFFER: usize = 128;
+/// One byte more than the longest frame, so that a longer one shows and is dropped for it.
+const FRAME_BUFFER: usize = LONGEST_ARP_FRAME + 1;
 /// The pause after an error, so that one which does not go away costs nothing.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 

@@ -76,7 +76,7 @@ impl ArpSocket {
         UnixDatagram::from_std(datagram).map(Self)
     }
 
-    /// Waits for the next frame; longer ones are cut to the buffer.
+    /// Waits for the next frame; one that is longer than the buffer is cut to it.
     ///
     /// # Errors
     /// What the kernel says. A link that goes down is reported once; the socket goes on after that.

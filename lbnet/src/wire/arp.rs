@@ -11,6 +11,10 @@ use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 /// to Ethernet's minimum of 60.
 pub const ARP_FRAME_LEN: usize = ETHERNET_LEN + ArpPacket::minimum_packet_size();
 
+/// Bytes of the longest frame that is taken for ARP. Padding fills it up to 60; equipment that adds a trailer
+/// stays far below this, and what is longer is something else under ARP's Ethernet type.
+pub const LONGEST_ARP_FRAME: usize = 128;
+
 const ETHERNET_LEN: usize = EthernetPacket::minimum_packet_size();
 
 /// What an ARP packet is for (`ar$op`).
@@ -47,6 +51,9 @@ pub enum Malformed {
     /// Shorter than [`ARP_FRAME_LEN`].
     #[error("shorter than an ARP frame")]
     Truncated,
+    /// Longer than [`LONGEST_ARP_FRAME`].
+    #[error("longer than any ARP frame")]
+    TooLong,
     /// Another Ethernet type, a VLAN tag among them.
     #[error("not an ARP frame")]
     EtherType,
@@ -69,6 +76,9 @@ impl ArpFrame {
     pub fn parse(frame: &[u8]) -> Result<Self, Malformed> {
         if frame.len() < ARP_FRAME_LEN {
             return Err(Malformed::Truncated);
+        }
+        if frame.len() > LONGEST_ARP_FRAME {
+            return Err(Malformed::TooLong);
         }
         let ethernet = EthernetPacket::new(frame).ok_or(Malformed::Truncated)?;
         if ethernet.get_ethertype() != EtherTypes::Arp {
@@ -236,6 +246,9 @@ mod tests {
         };
         assert_eq!(ArpFrame::parse(&[]), Err(Malformed::Truncated));
         assert_eq!(ArpFrame::parse(&REQUEST[..ARP_FRAME_LEN - 1]), Err(Malformed::Truncated));
+        let long: Vec<u8> = REQUEST.iter().copied().chain([0; LONGEST_ARP_FRAME]).collect();
+        assert_eq!(ArpFrame::parse(&long), Err(Malformed::TooLong));
+        assert_eq!(ArpFrame::parse(&long[..LONGEST_ARP_FRAME]), Ok(request()));
         assert_eq!(with(12, &[0x81, 0x00]), Err(Malformed::EtherType));
         assert_eq!(with(14, &[0, 6]), Err(Malformed::Types));
         assert_eq!(with(16, &[0x86, 0xdd]), Err(Malformed::Types));

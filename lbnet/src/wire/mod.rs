@@ -5,4 +5,4 @@
 
 mod arp;
 
-pub use arp::{ARP_FRAME_LEN, ArpFrame, Malformed, Operation};
+pub use arp::{ARP_FRAME_LEN, ArpFrame, LONGEST_ARP_FRAME, Malformed, Operation};
