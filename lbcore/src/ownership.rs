@@ -151,6 +151,12 @@ pub enum Nobody {
         /// A service that no advertisement of the pool is about.
         service: ServiceKey,
     },
+    /// The address is in no pool, and no pool is recorded beside it: somebody else gave it.
+    #[error("{address} is in no pool and was not given from one; it is not ours to announce")]
+    NotFromPool {
+        /// The address.
+        address: IpAddr,
+    },
     /// No service of the address has an endpoint that could serve; this is the first of them.
     #[error("{service} has no serving endpoint")]
     NoEndpoint {

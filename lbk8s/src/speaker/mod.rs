@@ -174,9 +174,7 @@ impl Speaker {
         let keys = self.users.get(&address)?;
         let views: Vec<&ServiceView> = keys.iter().map(|key| &self.services[key]).collect();
         let Some((pool, pool_labels)) = self.pool_of(address, &views) else {
-            // Somebody else gave it: it is not ours to announce.
-            let (pool, service) = (String::new(), views.first()?.key.clone());
-            let nobody = Some(Nobody::NotAdvertised { pool, service });
+            let nobody = Some(Nobody::NotFromPool { address });
             return Some(Ownership { address, candidates: vec![], passed_over: vec![], nobody });
         };
         let services = views.iter().map(|view| Service {
