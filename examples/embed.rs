@@ -68,9 +68,7 @@ async fn adopt(client: &Client, allocator: &mut Allocator) -> Result<(), Error> 
         let view = read(service);
         let addresses = view.addresses();
         match view.wish {
-            Wish::Addresses(request) => {
-                Some(Claim { request: *request, addresses, recorded_pool: view.recorded_pool })
-            }
+            Wish::Addresses(request) => Some(Claim { request, addresses, recorded_pool: view.recorded_pool }),
             _ => None,
         }
     });
@@ -104,7 +102,7 @@ async fn give(service: &Service, context: &Context, api: &Api<Service>) -> Resul
         context.allocator.lock().unwrap_or_else(PoisonError::into_inner).release(&view.key);
         return Ok(Action::await_change());
     };
-    let decision = context.allocator.lock().unwrap_or_else(PoisonError::into_inner).request(*request);
+    let decision = context.allocator.lock().unwrap_or_else(PoisonError::into_inner).request(request);
     let addresses = decision.addresses();
     if let Some(refusal) = decision.refusal() {
         let _ = writeln!(io::stdout(), "{}: {refusal}", view.key);

@@ -18,6 +18,12 @@ impl LinearScan {
         Self { first: first.to_bits(), last: last.to_bits(), used: HashMap::new() }
     }
 
+    /// Gives every address to somebody, without walking.
+    pub fn fill(&mut self) {
+        let addresses = (self.first..=self.last).map(|bits| Ipv4Addr::from_bits(bits).to_string());
+        self.used = addresses.map(|address| (address.clone(), address)).collect();
+    }
+
     /// The first free address.
     #[must_use]
     pub fn find(&self) -> Option<Ipv4Addr> {

@@ -73,10 +73,13 @@ impl Families {
 
     /// The families wanted, in the order in which addresses are listed.
     #[must_use]
-    pub fn wanted(self) -> Vec<Family> {
+    pub fn wanted(self) -> &'static [Family] {
+        use Family::{V4, V6};
         match self {
-            Self::Single(family) => vec![family],
-            Self::Prefer { primary } | Self::Require { primary } => vec![primary, primary.other()],
+            Self::Single(V4) => &[V4],
+            Self::Single(V6) => &[V6],
+            Self::Prefer { primary: V4 } | Self::Require { primary: V4 } => &[V4, V6],
+            Self::Prefer { primary: V6 } | Self::Require { primary: V6 } => &[V6, V4],
         }
     }
 

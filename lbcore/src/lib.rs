@@ -46,12 +46,17 @@ pub mod request;
 pub mod selector;
 
 pub use advertisement::{Advertisement, Interfaces};
-pub use allocator::{Allocator, Decision, Outcome, PoolsChanged};
+pub use allocator::{
+    Allocator, Decision, Holding, LostAddresses, Namespace, Outcome, PoolsChanged, Remembered,
+};
 pub use family::{Families, Family};
 pub use key::{ParseKeyError, ServiceKey};
 pub use ownership::{Announced, Endpoints, Node, Ownership, PassedOver, Service, elect};
-pub use pool::{Counters, PoolProblem, PoolSpec, ServiceAllocation};
+pub use pool::{
+    Counters, Exclusion, PoolProblem, PoolSpec, PoolState, Release, Reservation, ServiceAllocation,
+    ServicePattern,
+};
 pub use range::{AddressRange, RangeError};
-pub use reason::{Grant, PoolVerdict, Refusal, Verdict};
+pub use reason::{Avoided, Grant, Loss, PoolVerdict, Refusal, Verdict};
 pub use request::{Port, Protocol, Request, Sharing};
 pub use selector::{Labels, Selector};

@@ -79,6 +79,9 @@ pub struct Announced {
     pub pool: String,
     /// That pool's labels.
     pub pool_labels: Labels,
+    /// Only the advertisements of these names are about it, whatever pools they choose: the pool no longer has
+    /// the address, and these chose it last.
+    pub under: Option<BTreeSet<String>>,
     /// The services that hold it; more than one if it is shared. A node must suit all of them that have
     /// endpoints: one that has none takes the address from no other.
     pub services: Vec<Service>,
@@ -175,7 +178,10 @@ pub fn elect(announced: &Announced, advertisements: &[Advertisement], nodes: &[N
     let nobody = |why| Ownership { address, candidates: vec![], passed_over: vec![], nobody: Some(why) };
     let about_pool: Vec<&Advertisement> = advertisements
         .iter()
-        .filter(|advertisement| advertisement.chooses_pool(&announced.pool, &announced.pool_labels))
+        .filter(|advertisement| match &announced.under {
+            Some(names) => names.contains(&advertisement.name),
+            None => advertisement.chooses_pool(&announced.pool, &announced.pool_labels),
+        })
         .collect();
     // For each service, the advertisements that are about it.
     let mut about: Vec<(&Service, Vec<&Advertisement>)> = Vec::new();
@@ -280,6 +286,7 @@ mod tests {
             address: address.parse().unwrap(),
             pool: "default".to_owned(),
             pool_labels: Labels::new(),
+            under: None,
             services: vec![service],
         }
     }

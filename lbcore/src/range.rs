@@ -52,6 +52,32 @@ impl AddressRange {
         self.family == other.family && self.first <= other.last && other.first <= self.last
     }
 
+    /// The range of one address.
+    #[must_use]
+    pub fn only(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let number = to_number(address);
+        Self { family: Family::of(address), first: number, last: number }
+    }
+
+    /// Reads a range as [`FromStr`] does, and a single address as the range of it alone: for lists in which
+    /// single addresses are usual, unlike in `spec.addresses`.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse_or_address(text: &str) -> Result<Self, RangeError> {
+        match text.parse() {
+            Err(RangeError { kind: RangeErrorKind::NoMask { address, .. }, .. }) => Ok(Self::only(address)),
+            result => result,
+        }
+    }
+
+    /// Whether it is a whole subnet that has a network address: an aligned block of at least four addresses.
+    pub(crate) fn is_subnet(&self) -> bool {
+        let mask = self.last - self.first;
+        mask >= 3 && mask & mask.wrapping_add(1) == 0 && self.first & mask == 0
+    }
+
     /// First and last as numbers, for interval arithmetic.
     pub(crate) fn bounds(&self) -> (u128, u128) {
         (self.first, self.last)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::pool::Exclusion;
 use crate::{Family, Port, ServiceKey};
 
 /// Why a service holds an address.
@@ -15,6 +16,10 @@ pub enum Grant {
     Requested,
     /// The service shares it with others that have the same sharing key.
     Shared,
+    /// It is kept for this service by name.
+    Reserved,
+    /// The service had it before it was deleted, a short while ago.
+    Remembered,
     /// The service held it already when this process first saw it.
     Adopted,
 }
@@ -25,6 +30,8 @@ impl fmt::Display for Grant {
             Self::Lowest => "the lowest free address",
             Self::Requested => "the address asked for",
             Self::Shared => "shared under the same key",
+            Self::Reserved => "kept for this service",
+            Self::Remembered => "the address it had before",
             Self::Adopted => "held already",
         })
     }
@@ -40,7 +47,7 @@ pub enum Refusal {
     #[error("there is no pool {pool:?}; the pools are {}", list(pools))]
     UnknownPool {
         /// The pool asked for.
-        pool: String,
+        pool: Arc<str>,
         /// The pools in force.
         pools: Vec<Arc<str>>,
     },
@@ -59,9 +66,7 @@ pub enum Refusal {
         tried: Vec<PoolVerdict>,
     },
     /// The address asked for is one that no pool gives out.
-    #[error(
-        "no pool gives out {address}; ask for an address of a pool, or add it to one (avoidBuggyIPs leaves out .0 and .255)"
-    )]
+    #[error("no pool has {address}; ask for an address of a pool, or add it to one")]
     OutsidePools {
         /// The address asked for.
         address: IpAddr,
@@ -74,7 +79,7 @@ pub enum Refusal {
         /// The pool it is in.
         pool: Arc<str>,
         /// The pool asked for.
-        asked: String,
+        asked: Arc<str>,
     },
     /// The address asked for is of a family that the service does not have.
     #[error("{address} is {}, which the service does not have (spec.ipFamilies)", Family::of(*address))]
@@ -92,14 +97,99 @@ pub enum Refusal {
         /// Why the two cannot share it.
         why: NotShared,
     },
-    /// A held address is in no pool any more. It is kept until the service gives it up.
-    #[error("{address} is no longer in any pool (it came from {pool:?}); it is kept while the service lives")]
-    PoolGone {
+    /// The address asked for lies in a pool that leaves it out.
+    #[error("pool {pool:?} does not give out {address}: {why}")]
+    Excluded {
+        /// The address asked for.
+        address: IpAddr,
+        /// The pool whose ranges it is in.
+        pool: Arc<str>,
+        /// Why it is left out.
+        why: Exclusion,
+    },
+    /// The address is kept for others by name.
+    #[error("{address} is kept for {pattern} (lbd.io/reserve of pool {pool:?})")]
+    Reserved {
+        /// The address.
+        address: IpAddr,
+        /// Its pool.
+        pool: Arc<str>,
+        /// Whom it is kept for.
+        pattern: String,
+    },
+    /// The pool asked for, or that of the address asked for, gives no more addresses.
+    #[error("pool {pool:?} gives out no more addresses (lbd.io/state: cordoned or draining)")]
+    Cordoned {
+        /// The pool.
+        pool: Arc<str>,
+    },
+    /// A held address is one that its service should leave. It is kept until the operator gives it up.
+    #[error(
+        "{address} is kept although {}; it stays until the Service goes or lbd.io/release gives it up", why.text(pool)
+    )]
+    Kept {
         /// The address.
         address: IpAddr,
         /// The pool it came from.
         pool: Arc<str>,
+        /// What is the matter with it.
+        why: Loss,
     },
+    /// A held address is also somebody else's. It is kept, because the service asked for it or had it already.
+    #[error("{address} is also {owner}: two hosts will answer for it; give the Service another address")]
+    NotAlone {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        owner: Avoided,
+    },
+}
+
+/// Why a service should leave an address that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// Its pool is gone, and no other has it.
+    PoolRemoved,
+    /// Its pool is there, but has it no more.
+    RangeRemoved,
+    /// A pool has it in its ranges, but leaves it out.
+    Excluded {
+        /// The pool.
+        pool: Arc<str>,
+        /// Why it leaves it out.
+        why: Exclusion,
+    },
+    /// Its pool is to be emptied.
+    Draining,
+}
+
+impl Loss {
+    fn text(&self, pool: &str) -> String {
+        match self {
+            Self::PoolRemoved => format!("its pool {pool:?} is gone"),
+            Self::RangeRemoved => format!("pool {pool:?} has it no more"),
+            Self::Excluded { pool, why } => format!("pool {pool:?} does not give it out: {why}"),
+            Self::Draining => format!("pool {pool:?} is being drained"),
+        }
+    }
+}
+
+/// Whose an address is that is never given without being asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Avoided {
+    /// A node's own address (`status.addresses` of the Node).
+    Node(String),
+    /// The gateway that a node sends its traffic to.
+    GatewayOf(String),
+}
+
+impl fmt::Display for Avoided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(name) => write!(f, "the address of node {name}"),
+            Self::GatewayOf(name) => write!(f, "the gateway of node {name}"),
+        }
+    }
 }
 
 /// Why two services cannot have one address together.
@@ -145,11 +235,17 @@ pub enum Verdict {
     NotAdmitted,
     /// It has no address of the family at all.
     NoSuchFamily,
-    /// All of its addresses are held.
+    /// None of its addresses is left for the service.
     Full {
         /// How many there are.
         total: u128,
+        /// Of these, free but kept for other services by name.
+        reserved: u128,
+        /// Of these, free but a node's or a gateway's.
+        avoided: u128,
     },
+    /// It gives out no more addresses.
+    Cordoned,
     /// A second address comes only from the pool of the first, once a service is served.
     NotTheFirstPool,
 }
@@ -161,8 +257,20 @@ impl fmt::Display for PoolVerdict {
             Verdict::OnRequestOnly => f.write_str("is given out on request only (autoAssign: false)"),
             Verdict::NotAdmitted => f.write_str("is set aside for others"),
             Verdict::NoSuchFamily => f.write_str("has none"),
-            Verdict::Full { total: 1 } => f.write_str("has its only one in use"),
-            Verdict::Full { total } => write!(f, "has all {total} in use"),
+            Verdict::Full { total: 1, reserved: 0, avoided: 0 } => f.write_str("has its only one in use"),
+            Verdict::Full { total, reserved: 0, avoided: 0 } => write!(f, "has all {total} in use"),
+            Verdict::Full { total, reserved, avoided } => {
+                let in_use = total.saturating_sub(*reserved).saturating_sub(*avoided);
+                write!(f, "has {in_use} of {total} in use")?;
+                if *reserved > 0 {
+                    write!(f, ", keeps {reserved} for others (lbd.io/reserve)")?;
+                }
+                if *avoided > 0 {
+                    write!(f, ", spares {avoided} of nodes and gateways")?;
+                }
+                Ok(())
+            }
+            Verdict::Cordoned => f.write_str("gives out no more (lbd.io/state)"),
             Verdict::NotTheFirstPool => f.write_str("is not the pool of the address already held"),
         }
     }
@@ -181,7 +289,13 @@ impl Refusal {
             Self::OtherPool { .. } => "AddressInOtherPool",
             Self::FamilyNotWanted { .. } => "FamilyNotWanted",
             Self::Taken { .. } => "AddressInUse",
-            Self::PoolGone { .. } => "PoolGone",
+            Self::Excluded { .. } | Self::Kept { why: Loss::Excluded { .. }, .. } => "AddressExcluded",
+            Self::Reserved { .. } => "AddressReserved",
+            Self::Cordoned { .. } => "PoolCordoned",
+            Self::Kept { why: Loss::PoolRemoved, .. } => "PoolGone",
+            Self::Kept { why: Loss::RangeRemoved, .. } => "AddressNotInPool",
+            Self::Kept { why: Loss::Draining, .. } => "PoolDraining",
+            Self::NotAlone { .. } => "AddressOfNode",
         }
     }
 }

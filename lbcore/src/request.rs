@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::{Families, Labels, ServiceKey};
+use crate::{Families, Labels, Release, ServiceKey};
 
 /// A service's wish for addresses: the parts of a Kubernetes Service that allocation looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +22,15 @@ pub struct Request {
     /// do not cover are chosen freely.
     pub addresses: Vec<IpAddr>,
     /// The only pool to take from (`metallb.io/address-pool`).
-    pub pool: Option<String>,
+    pub pool: Option<Arc<str>>,
     /// With whom an address may be shared (`metallb.io/allow-shared-ip`).
     pub sharing: Option<Sharing>,
     /// The ports served; two services on one address must not have one in common.
     pub ports: BTreeSet<Port>,
     /// The service's labels, for pools with `serviceSelectors`.
     pub labels: Labels,
+    /// Addresses it may lose now that their pool no longer has them or is drained (`lbd.io/release`).
+    pub release: Release,
 }
 
 impl Request {
@@ -42,6 +45,7 @@ impl Request {
             sharing: None,
             ports: BTreeSet::new(),
             labels: Labels::new(),
+            release: Release::Nothing,
         }
     }
 

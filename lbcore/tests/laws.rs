@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use lbcore::allocator::Claim;
 use lbcore::{
     Allocator, Counters, Decision, Families, Family, Grant, Labels, PoolSpec, Port, Protocol, Refusal,
-    Request, Selector, ServiceAllocation, ServiceKey, Sharing,
+    Release, Request, Selector, ServiceAllocation, ServiceKey, Sharing,
 };
 use naive::{Facts, Users, listed, may_share, users, without};
 use proptest::prelude::*;
@@ -67,8 +67,7 @@ fn sharing() -> impl Strategy<Value = Option<Sharing>> {
 fn request() -> impl Strategy<Value = Request> {
     let port = |number: u16| Port { protocol: Protocol::Tcp, number };
     let ports = prop::collection::btree_set((80_u16..83).prop_map(port), 0..3);
-    let pool =
-        prop_oneof![4 => Just(None), 1 => select(vec!["a", "b", "c", "x"]).prop_map(|p| Some(p.to_owned()))];
+    let pool = prop_oneof![4 => Just(None), 1 => select(vec!["a", "b", "c", "x"]).prop_map(|p| Some(std::sync::Arc::from(p)))];
     let labels = select(vec![Labels::new(), label("tier", "gold")]);
     (service(), families(), addresses(), pool, sharing(), ports, labels).prop_map(
         |((key, created), families, addresses, pool, sharing, ports, labels)| Request {
@@ -80,6 +79,7 @@ fn request() -> impl Strategy<Value = Request> {
             sharing,
             ports,
             labels,
+            release: Release::Nothing,
         },
     )
 }
@@ -177,7 +177,7 @@ impl World {
                     Some(labels) => self.facts.namespaces.insert(name.to_owned(), labels),
                     None => self.facts.namespaces.remove(name),
                 };
-                self.allocator.set_namespace(name, labels);
+                self.allocator.set_namespace(name, labels.map(Into::into));
             }
             Event::Restart => self.allocator = self.restarted(),
         }
@@ -202,13 +202,13 @@ impl World {
         let mut allocator = Allocator::default();
         allocator.set_pools(self.turned(self.facts.pools.clone()));
         for (name, labels) in &self.facts.namespaces {
-            allocator.set_namespace(name, Some(labels.clone()));
+            allocator.set_namespace(name, Some(labels.clone().into()));
         }
         let claim = |(key, request): (&ServiceKey, &Request)| {
             let decision = self.allocator.decision(key).expect("it has asked");
             // Of several addresses, a status records the pool of the first.
             let recorded_pool = decision.held().first().map(|holding| holding.pool.to_string());
-            Claim { request: request.clone(), addresses: decision.addresses(), recorded_pool }
+            Claim { request: request.clone().into(), addresses: decision.addresses(), recorded_pool }
         };
         let claims = self.facts.wishes.iter().map(claim).collect();
         allocator.adopt(self.turned(claims));
@@ -228,7 +228,8 @@ impl World {
 
 /// Whether a service has an address that is not from the pool it asks for, and does not have all it asks for.
 fn lacks_something_beside_another_pool(request: &Request, decision: &Decision) -> bool {
-    let another = |asked: &String| decision.held().iter().any(|holding| *holding.pool != **asked);
+    let another =
+        |asked: &std::sync::Arc<str>| decision.held().iter().any(|holding| *holding.pool != **asked);
     let held = decision.addresses();
     let lacks = held.len() < request.families.wanted().len()
         || request.addresses.iter().any(|asked| !held.contains(asked));
@@ -245,7 +246,7 @@ fn could_have_more(facts: &Facts, decision: &Decision, others: &Users) -> bool {
     };
     match (decision.refusal(), decision.held()) {
         // An address that is kept although its pool is gone, or is now another, fulfils the wish.
-        (None | Some(Refusal::PoolGone { .. } | Refusal::OtherPool { .. }), [_, ..]) => false,
+        (None | Some(Refusal::Kept { .. } | Refusal::OtherPool { .. }), [_, ..]) => false,
         // Nor does it move because the pool was split around one of its addresses.
         (_, [_, ..])
             if request.addresses.is_empty() && !decision.held().iter().all(|it| asked(it.address)) =>
@@ -335,7 +336,7 @@ proptest! {
                 for family in [Family::V4, Family::V6] {
                     let addresses = listed(pool, family);
                     let assigned = addresses.iter().filter(|address| held.contains_key(address)).count();
-                    let recount = Counters { total: addresses.len() as u128, assigned: assigned as u128 };
+                    let recount = Counters { total: addresses.len() as u128, assigned: assigned as u128, ..Counters::default() };
                     prop_assert_eq!(world.allocator.counters(&pool.name, family), Some(recount));
                 }
             }

@@ -6,8 +6,8 @@ use lbcore::allocator::Claim;
 use lbcore::pool::PoolProblemKind;
 use lbcore::reason::NotShared;
 use lbcore::{
-    AddressRange, Allocator, Counters, Decision, Families, Family, Grant, PoolSpec, PoolVerdict, Refusal,
-    Request, ServiceKey, Verdict,
+    AddressRange, Allocator, Counters, Decision, Families, Family, Grant, Loss, PoolSpec, PoolVerdict,
+    Refusal, Request, ServiceKey, Verdict,
 };
 
 const V4: Families = Families::Single(Family::V4);
@@ -52,11 +52,15 @@ fn pinned(service: &str, families: Families, addresses: &[&str]) -> Request {
 }
 
 fn of_pool(service: &str, pool: &str) -> Request {
-    Request { pool: Some(pool.to_owned()), ..asks(service, V4) }
+    Request { pool: Some(pool.into()), ..asks(service, V4) }
 }
 
 fn claim(request: Request, addresses: &[&str], recorded_pool: Option<&str>) -> Claim {
-    Claim { request, addresses: ips(addresses), recorded_pool: recorded_pool.map(str::to_owned) }
+    Claim {
+        request: request.into(),
+        addresses: ips(addresses),
+        recorded_pool: recorded_pool.map(str::to_owned),
+    }
 }
 
 fn decision(allocator: &Allocator, service: &str) -> Decision {
@@ -90,17 +94,17 @@ fn asking_again_changes_nothing() {
 #[test]
 fn a_changed_request_that_cannot_be_met_keeps_the_old_address_and_says_why() {
     let taken = Refusal::Taken { address: ip("10.0.0.1"), holder: key("a/b"), why: NotShared::NoKey };
-    let full = |pool: &str, total| PoolVerdict { pool: pool.into(), verdict: Verdict::Full { total } };
+    let full = |pool: &str, total| PoolVerdict {
+        pool: pool.into(),
+        verdict: Verdict::Full { total, reserved: 0, avoided: 0 },
+    };
     let none_free = |family, tried| Refusal::NoneFree { family, tried };
     for (request, why) in [
         (pinned("a/a", V4, &["10.0.0.1"]), taken),
         (pinned("a/a", V4, &["10.9.9.9"]), Refusal::OutsidePools { address: ip("10.9.9.9") }),
         (pinned("a/a", V4, &["fd00::1"]), Refusal::FamilyNotWanted { address: ip("fd00::1") }),
         (of_pool("a/a", "q"), none_free(Family::V4, vec![full("q", 1)])),
-        (
-            of_pool("a/a", "x"),
-            Refusal::UnknownPool { pool: "x".to_owned(), pools: vec!["p".into(), "q".into()] },
-        ),
+        (of_pool("a/a", "x"), Refusal::UnknownPool { pool: "x".into(), pools: vec!["p".into(), "q".into()] }),
     ] {
         let mut allocator = world(vec![pool("p", &["10.0.0.0/24"]), pool("q", &["10.0.1.0/32"])]);
         allocator.request(asks("a/a", V4));
@@ -171,7 +175,7 @@ fn a_waiting_service_that_prefers_both_is_woken_by_either_family() {
     let prefers_six = asks("a/moves", Families::Prefer { primary: Family::V6 });
     assert_eq!(allocator.request(prefers_six.clone()).addresses(), ips(&["10.0.1.0"]));
     assert_eq!(allocator.woken(), []);
-    allocator.request(Request { pool: Some("p".to_owned()), ..prefers_six });
+    allocator.request(Request { pool: Some("p".into()), ..prefers_six });
     allocator.release(&key("a/four"));
     allocator.woken();
     assert_eq!(decision(&allocator, "a/moves").addresses(), ips(&["10.0.0.0"]));
@@ -224,7 +228,7 @@ fn addresses_are_listed_in_one_order_whatever_came_first() {
     let mut allocator = world(vec![pool("p", &["10.0.0.0/30", "fd00::/64"])]);
     allocator.request(asks("a/a", Families::Prefer { primary: Family::V6 }));
     // The wish cannot be fulfilled; what is held is kept, and listed as it would be after a restart.
-    let refused = Request { pool: Some("gone".to_owned()), ..pinned("a/a", PREFER, &["10.0.0.0"]) };
+    let refused = Request { pool: Some("gone".into()), ..pinned("a/a", PREFER, &["10.0.0.0"]) };
     let kept = allocator.request(refused.clone());
     assert_eq!(kept.addresses(), ips(&["10.0.0.0", "fd00::"]));
     let mut restarted = world(vec![pool("p", &["10.0.0.0/30", "fd00::/64"])]);
@@ -241,11 +245,11 @@ fn an_address_outside_all_pools_is_adopted_only_with_a_recorded_pool() {
     ]);
     assert_eq!(decisions[0].addresses(), ips(&["10.0.0.0"]));
     assert_eq!(decisions[1].addresses(), ips(&["10.9.9.2"]));
-    let gone = Refusal::PoolGone { address: ip("10.9.9.2"), pool: "gone".into() };
+    let gone = Refusal::Kept { address: ip("10.9.9.2"), pool: "gone".into(), why: Loss::PoolRemoved };
     assert_eq!(decisions[1].refusal(), Some(&gone));
     assert_eq!(
         gone.to_string(),
-        r#"10.9.9.2 is no longer in any pool (it came from "gone"); it is kept while the service lives"#
+        r#"10.9.9.2 is kept although its pool "gone" is gone; it stays until the Service goes or lbd.io/release gives it up"#
     );
 }
 
@@ -259,13 +263,13 @@ fn an_address_listed_twice_in_a_status_has_one_user() {
 
 #[test]
 fn live_services_keep_their_addresses_when_their_pool_goes_shrinks_moves_or_splits() {
-    for (edit, pools, orphan, waiting_gets) in [
-        ("removed", vec![], true, None),
-        ("shrunk", vec![pool("p", &["10.0.0.0/32"])], true, None),
-        ("moved", vec![pool("p", &["10.0.1.0/30"])], true, Some("10.0.1.0")),
-        ("renamed", vec![pool("q", &["10.0.0.0/31"])], false, None),
-        ("split", vec![pool("q", &["10.0.0.0/32"]), pool("r", &["10.0.0.1/32"])], false, None),
-        ("grown", vec![pool("p", &["10.0.0.0/30"])], false, Some("10.0.0.2")),
+    for (edit, pools, lost, waiting_gets) in [
+        ("removed", vec![], Some(Loss::PoolRemoved), None),
+        ("shrunk", vec![pool("p", &["10.0.0.0/32"])], Some(Loss::RangeRemoved), None),
+        ("moved", vec![pool("p", &["10.0.1.0/30"])], Some(Loss::RangeRemoved), Some("10.0.1.0")),
+        ("renamed", vec![pool("q", &["10.0.0.0/31"])], None, None),
+        ("split", vec![pool("q", &["10.0.0.0/32"]), pool("r", &["10.0.0.1/32"])], None, None),
+        ("grown", vec![pool("p", &["10.0.0.0/30"])], None, Some("10.0.0.2")),
     ] {
         let mut allocator = world(vec![pool("p", &["10.0.0.0/31"])]);
         for service in ["a/a", "a/b", "a/waits"] {
@@ -276,12 +280,12 @@ fn live_services_keep_their_addresses_when_their_pool_goes_shrinks_moves_or_spli
         assert_eq!(decision(&allocator, "a/a").addresses(), ips(&["10.0.0.0"]), "{edit}");
         let second = decision(&allocator, "a/b");
         assert_eq!(second.addresses(), ips(&["10.0.0.1"]), "{edit}");
-        let gone = Refusal::PoolGone { address: ip("10.0.0.1"), pool: "p".into() };
-        assert_eq!(second.refusal(), orphan.then_some(&gone), "{edit}");
+        let kept = lost.clone().map(|why| Refusal::Kept { address: ip("10.0.0.1"), pool: "p".into(), why });
+        assert_eq!(second.refusal(), kept.as_ref(), "{edit}");
         let waiting = decision(&allocator, "a/waits").addresses();
         assert_eq!(waiting, ips(waiting_gets.as_slice()), "{edit}");
         for pool in &pools {
-            let of_pool = |(address, _): &(IpAddr, &[ServiceKey])| {
+            let of_pool = |(address, _): &(IpAddr, Vec<ServiceKey>)| {
                 pool.ranges.iter().any(|range| range.contains(*address))
             };
             let assigned = allocator.held().filter(of_pool).count() as u128;
@@ -290,7 +294,7 @@ fn live_services_keep_their_addresses_when_their_pool_goes_shrinks_moves_or_spli
         }
         // Given up at last, an address that is in no pool goes to nobody.
         allocator.release(&key("a/b"));
-        assert_eq!(allocator.woken().is_empty(), orphan || waiting_gets.is_some(), "{edit}");
+        assert_eq!(allocator.woken().is_empty(), lost.is_some() || waiting_gets.is_some(), "{edit}");
     }
 }
 
@@ -325,7 +329,7 @@ fn a_lost_pool_is_told_also_when_another_wish_is_open() {
     allocator.woken();
     let kept = decision(&allocator, "a/a");
     assert_eq!(kept.addresses(), ips(&["10.0.0.0"]));
-    let gone = Refusal::PoolGone { address: ip("10.0.0.0"), pool: "p".into() };
+    let gone = Refusal::Kept { address: ip("10.0.0.0"), pool: "p".into(), why: Loss::PoolRemoved };
     assert_eq!(kept.refusal(), Some(&gone));
 }
 
@@ -352,7 +356,10 @@ fn avoiding_buggy_addresses_takes_none_from_a_live_service() {
     let kept = decision(&allocator, "a/a");
     assert_eq!(kept.addresses(), ips(&["10.0.0.0"]));
     assert!(kept.refusal().is_some());
-    assert_eq!(allocator.counters("p", Family::V4), Some(Counters { total: 3, assigned: 0 }));
+    assert_eq!(
+        allocator.counters("p", Family::V4),
+        Some(Counters { total: 3, assigned: 0, ..Counters::default() })
+    );
 }
 
 #[test]

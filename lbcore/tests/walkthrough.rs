@@ -65,9 +65,9 @@ fn full_house() -> Allocator {
 fn gateways_then_nginx_then_a_pinned_service_fill_the_pool_in_order() {
     let allocator = full_house();
     let counters = allocator.counters("default", Family::V4).expect("the pool is in force");
-    assert_eq!(counters, Counters { total: 4, assigned: 4 });
+    assert_eq!(counters, Counters { total: 4, assigned: 4, ..Counters::default() });
     assert_eq!(counters.available(), 0);
-    let held: Vec<_> = allocator.held().map(|(address, users)| (address, users.to_vec())).collect();
+    let held: Vec<_> = allocator.held().collect();
     assert_eq!(held.len(), 4);
     assert!(held.contains(&(ip("192.168.3.253"), vec![key("default/nginx")])));
 }
@@ -87,9 +87,12 @@ fn an_address_can_be_pinned_before_its_turn_comes() {
 fn the_fifth_service_stays_pending_and_says_why() {
     let allocator = full_house();
     let fifth = allocator.decision(&key("default/fifth")).expect("it has asked");
-    let tried = vec![PoolVerdict { pool: "default".into(), verdict: Verdict::Full { total: 4 } }];
+    let tried = vec![PoolVerdict {
+        pool: "default".into(),
+        verdict: Verdict::Full { total: 4, reserved: 0, avoided: 0 },
+    }];
     let refusal = Refusal::NoneFree { family: Family::V4, tried };
-    assert_eq!(fifth.outcome, Outcome::Pending { refusal: refusal.clone() });
+    assert_eq!(fifth.outcome, Outcome::Pending { refusal: refusal.clone().into() });
     assert_eq!(refusal.to_string(), r#"no free IPv4 address: pool "default" has all 4 in use"#);
     assert_eq!(refusal.code(), "PoolExhausted");
 }
@@ -132,7 +135,10 @@ fn the_address_of_nginx_stays_free_when_nobody_waits() {
     allocator.request(asks("default/nginx", 1));
     allocator.release(&key("default/nginx"));
     assert_eq!(allocator.woken(), []);
-    assert_eq!(allocator.counters("default", Family::V4), Some(Counters { total: 4, assigned: 0 }));
+    assert_eq!(
+        allocator.counters("default", Family::V4),
+        Some(Counters { total: 4, assigned: 0, ..Counters::default() })
+    );
     // Made again, it finds its old address free.
     assert_eq!(only_address(&allocator.request(asks("default/nginx", 2))), ip("192.168.3.251"));
 }
@@ -201,9 +207,9 @@ fn a_restart_in_the_middle_of_the_story_changes_nothing() {
         (asks("istio-system/istio-ingressgateway", 1), vec!["192.168.3.251"]),
     ];
     let claims = services.map(|(request, held)| Claim {
-        request,
+        request: request.into(),
         addresses: held.into_iter().map(ip).collect(),
-        recorded_pool: Some("default".to_owned()),
+        recorded_pool: Some("default".into()),
     });
     let decisions = after.adopt(claims.to_vec());
     assert_eq!(decisions.len(), 5);
@@ -215,5 +221,8 @@ fn a_restart_in_the_middle_of_the_story_changes_nothing() {
         assert_eq!(decision.changed, pending, "only the reason for waiting is news: {decision:?}");
     }
     assert_eq!(after.woken(), []);
-    assert_eq!(after.counters("default", Family::V4), Some(Counters { total: 4, assigned: 4 }));
+    assert_eq!(
+        after.counters("default", Family::V4),
+        Some(Counters { total: 4, assigned: 4, ..Counters::default() })
+    );
 }

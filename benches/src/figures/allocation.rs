@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use lbcore::allocator::Claim;
 use lbcore::{Allocator, Family, PoolSpec, Request, ServiceKey};
@@ -22,15 +23,48 @@ pub fn allocator(range: &str) -> Allocator {
 
 /// The request of the service with this number.
 #[must_use]
-pub fn request(number: u32) -> Request {
-    let mut request = Request::new(ServiceKey::new("default", format!("service-{number}")), Family::V4);
+pub fn request(number: u32) -> Arc<Request> {
+    of_family(number, Family::V4)
+}
+
+fn of_family(number: u32, family: Family) -> Arc<Request> {
+    let mut request = Request::new(ServiceKey::new("default", format!("service-{number}")), family);
     request.created = i64::from(number);
-    request
+    Arc::new(request)
+}
+
+/// What the services with the first `count` numbers held before the process started, in `10.0.0.0/8`.
+#[must_use]
+pub fn claims(count: u32) -> Vec<Claim> {
+    let claim = |number| Claim {
+        request: request(number),
+        addresses: vec![Ipv4Addr::from_bits(0x0a00_0000 + number).into()],
+        recorded_pool: None,
+    };
+    (0..count).map(claim).collect()
+}
+
+/// An allocator in which services with the first `count` numbers hold an address each.
+#[must_use]
+pub fn filled(range: &str, count: u32) -> Allocator {
+    let mut allocator = allocator(range);
+    for number in 0..count {
+        allocator.request(request(number));
+    }
+    allocator
+}
+
+/// The request of one service, which asks for one address and then for another, again and again.
+#[must_use]
+pub fn changed(number: u32, time: u32) -> Request {
+    let address = Ipv4Addr::from_bits(0x0aff_0000 + time % 2);
+    Request { addresses: vec![address.into()], ..(*request(number)).clone() }
 }
 
 fn fill(range: &str, services: u32) -> f64 {
     let mut allocator = allocator(range);
-    let requests: Vec<Request> = (0..services).map(request).collect();
+    let family = if range.contains(':') { Family::V6 } else { Family::V4 };
+    let requests: Vec<_> = (0..services).map(|number| of_family(number, family)).collect();
     let (allocator, took) = time(move || {
         for request in requests {
             black_box(allocator.request(request));
@@ -39,6 +73,29 @@ fn fill(range: &str, services: u32) -> f64 {
     });
     drop(black_box(allocator));
     took.as_secs_f64() * 1e3
+}
+
+/// Bytes of this process in memory (`/proc/self/statm`, whose second number counts pages).
+fn resident_bytes() -> f64 {
+    const PAGE: f64 = 4096.0;
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let resident = pages.split(' ').nth(1).and_then(|count| count.parse::<f64>().ok());
+    resident.unwrap_or(f64::NAN) * PAGE
+}
+
+const REMEMBERED: u32 = 1_000_000;
+
+/// What the allocator takes for each held address beside the requests, which the caller owns and shares with it.
+fn bytes_each() -> f64 {
+    let requests: Vec<_> = (0..REMEMBERED).map(request).collect();
+    let before = resident_bytes();
+    let mut allocator = allocator("10.0.0.0/12");
+    for request in &requests {
+        allocator.request(request.clone());
+    }
+    let each = (resident_bytes() - before) / f64::from(REMEMBERED);
+    drop(black_box((allocator, requests)));
+    each
 }
 
 /// The walk's time grows with the square of the services, so a smaller number is measured and scaled up.
@@ -56,30 +113,34 @@ fn walk_milliseconds() -> f64 {
     took.as_secs_f64() * 1e3 * scale * scale
 }
 
+fn walk_of_full_pool() -> f64 {
+    let mut scan = LinearScan::new(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 0, 255, 255));
+    scan.fill();
+    nanoseconds_each(20, |_| _ = black_box(scan.find())) / 1e3
+}
+
 /// Measures.
 #[must_use]
 pub fn measure() -> Vec<Figure> {
-    let mut full = allocator("10.0.0.0/28");
-    for number in 0..16 {
-        full.request(request(number));
-    }
-    let mut number = 16;
+    // First of all, before anything that was freed makes room.
+    let bytes = bytes_each();
+    let mut full = filled("10.0.0.0/28", 16);
+    let attempts: Vec<_> = (16..20_016).map(request).collect();
+    let mut next = attempts.iter();
     let exhausted = nanoseconds_each(20_000, |_| {
-        number += 1;
-        let request = request(number);
-        let key = request.key.clone();
-        black_box(full.request(request));
-        full.release(&key);
+        black_box(next.next().map(|request| full.request(request.clone())));
     });
-    let claims: Vec<Claim> = (0..100_000_u32)
-        .map(|number| Claim {
-            request: request(number),
-            addresses: vec![Ipv4Addr::from_bits(0x0a00_0000 + number).into()],
-            recorded_pool: None,
-        })
-        .collect();
+    let claims = claims(100_000);
     let mut adopting = allocator("10.0.0.0/8");
     let (_, adopted) = time(|| black_box(adopting.adopt(claims)));
+    let change = |services: u32| {
+        let mut allocator = filled("10.0.0.0/8", services);
+        let each = nanoseconds_each(20_000, |time| {
+            black_box(allocator.request(changed(services / 2, time)));
+            black_box(allocator.woken());
+        });
+        each / 1e3
+    };
 
     let ms = |figure: &str, value, target, baseline| Figure {
         figure: figure.to_owned(),
@@ -97,13 +158,28 @@ pub fn measure() -> Vec<Figure> {
         ),
         ms("1,000,000 services into a /12", fill("10.0.0.0/12", 1_000_000), "about 1,000 ms", None),
         ms("20,000 services into a /8", fill("10.0.0.0/8", FILLED), "no slower than a /16", None),
+        ms("20,000 services into a /64", fill("fd00::/64", FILLED), "no slower than a /16", None),
         Figure {
-            figure: "one attempt on a full pool, with its reason, and its withdrawal".to_owned(),
+            figure: "one attempt on a full pool, with its reason".to_owned(),
             value: exhausted / 1e3,
             unit: "µs",
-            target: "the attempt under 1 µs",
-            baseline: None,
+            target: "under 1 µs",
+            baseline: Some(("linear walk of a full /16".to_owned(), walk_of_full_pool())),
         },
         ms("adopting 100,000 held addresses", adopted.as_secs_f64() * 1e3, "under 200 ms", None),
+        Figure {
+            figure: "a change of one of 10,000 services".to_owned(),
+            value: change(10_000),
+            unit: "µs",
+            target: "as of one of 10",
+            baseline: Some(("of one of 10".to_owned(), change(10))),
+        },
+        Figure {
+            figure: "memory for each held address, of 1,000,000".to_owned(),
+            value: bytes,
+            unit: "bytes",
+            target: "under 150 bytes",
+            baseline: None,
+        },
     ]
 }

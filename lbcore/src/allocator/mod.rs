@@ -11,56 +11,72 @@
 //!   service first, then by priority, then by name; addresses in the order in which the pool lists them.
 
 mod choose;
+mod explain;
+mod held;
+mod in_force;
+mod keep;
+mod memory;
 mod pools;
+mod services;
 mod share;
+mod users;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use explain::Considered;
+pub use keep::LostAddresses;
+pub use memory::Remembered;
 pub use pools::PoolsChanged;
 
 use self::choose::Choice;
+use self::held::{Held, Holdings};
+use self::in_force::{PoolId, Pools};
+use self::memory::Memory;
+use self::services::{Entry, ServiceId, Services};
+use self::users::Users;
 use self::waiting::Waiting;
-use crate::pool::Space;
-use crate::{Counters, Family, Grant, Labels, PoolSpec, Refusal, Request, ServiceKey, Sharing};
+use crate::pool::Exclusion;
+use crate::reason::Avoided;
+use crate::{Counters, Family, Grant, Labels, PoolSpec, Refusal, Release, Request, ServiceKey, Sharing};
 
 /// The state of allocation. Cloning it gives a world in which to try what would happen.
 #[derive(Debug, Clone, Default)]
 pub struct Allocator {
-    pools: BTreeMap<Arc<str>, Pool>,
-    /// The pools as services look at them: by rank, then name.
-    order: Vec<Arc<str>>,
+    /// The time, as the caller told it last.
+    now: i64,
+    lost_addresses: LostAddresses,
+    pools: Pools,
     /// First address of each range in force to its last address and its pool.
-    ranges: BTreeMap<IpAddr, (IpAddr, Arc<str>)>,
-    namespaces: BTreeMap<String, Labels>,
-    /// Looked up only, never walked: its order is random.
-    services: HashMap<ServiceKey, Entry>,
-    users: BTreeMap<IpAddr, Vec<ServiceKey>>,
-    /// The addresses in use under each sharing key.
-    shared: BTreeMap<Sharing, BTreeSet<IpAddr>>,
+    ranges: BTreeMap<IpAddr, (IpAddr, PoolId)>,
+    /// Never given without being asked for.
+    avoided: BTreeMap<IpAddr, Avoided>,
+    namespaces: BTreeMap<String, Namespace>,
+    services: Services,
+    users: Users,
+    /// Held addresses that no pool in force gives out.
+    lost: BTreeSet<IpAddr>,
+    /// The addresses in use under each sharing key. Looked up only, never walked: its order is random.
+    shared: HashMap<Sharing, BTreeSet<IpAddr>>,
     waiting: Waiting,
+    memory: Memory,
 }
 
-#[derive(Debug, Clone)]
-struct Pool {
-    spec: PoolSpec,
-    space: Space,
+/// A namespace, as allocation sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its labels (`metadata.labels`), for pools with `namespaceSelectors`.
+    pub labels: Labels,
+    /// Addresses that its services may lose now that their pool no longer has them or is drained
+    /// (`lbd.io/release`).
+    pub release: Release,
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
-    request: Request,
-    held: Vec<Holding>,
-    unmet: Option<Refusal>,
-    /// The pool that was asked for when the request was fulfilled last.
-    fulfilled_for: Option<String>,
-}
-
-impl Entry {
-    fn new(request: Request) -> Self {
-        Self { request, held: Vec::new(), unmet: None, fulfilled_for: None }
+impl From<Labels> for Namespace {
+    fn from(labels: Labels) -> Self {
+        Self { labels, release: Release::Nothing }
     }
 }
 
@@ -93,13 +109,14 @@ pub enum Outcome {
     Assigned {
         /// In the order in which they are listed in the service's status. Never empty.
         held: Vec<Holding>,
-        /// The part of the wish that is not fulfilled, if any.
-        unmet: Option<Refusal>,
+        /// What is not as it should be, if anything: a part of the wish that is not fulfilled, or an address
+        /// that the service should leave.
+        unmet: Option<Arc<Refusal>>,
     },
     /// It holds none, and waits.
     Pending {
         /// Why.
-        refusal: Refusal,
+        refusal: Arc<Refusal>,
     },
 }
 
@@ -123,7 +140,7 @@ impl Decision {
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.outcome {
-            Outcome::Assigned { unmet, .. } => unmet.as_ref(),
+            Outcome::Assigned { unmet, .. } => unmet.as_deref(),
             Outcome::Pending { refusal } => Some(refusal),
         }
     }
@@ -133,7 +150,7 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The service's wish.
-    pub request: Request,
+    pub request: Arc<Request>,
     /// The addresses in `status.loadBalancer.ingress`.
     pub addresses: Vec<IpAddr>,
     /// The pool recorded beside them (`metallb.io/ip-allocated-from-pool`). An address that is in no pool is
@@ -142,25 +159,38 @@ pub struct Claim {
 }
 
 impl Allocator {
-    /// Tells of a namespace's labels, or with `None` that it is gone. Services of it that wait are looked
-    /// at again by the next [`Allocator::woken`].
-    pub fn set_namespace(&mut self, name: &str, labels: Option<Labels>) {
-        let changed = match labels {
-            Some(labels) => self.namespaces.insert(name.to_owned(), labels.clone()) != Some(labels),
-            None => self.namespaces.remove(name).is_some(),
+    /// Tells of a namespace, or with `None` that it is gone. Services of it that wait are looked at again by the
+    /// next [`Allocator::woken`]; those that this moves are returned.
+    pub fn set_namespace(&mut self, name: &str, namespace: Option<Namespace>) -> Vec<Decision> {
+        let release = namespace.as_ref().map(|namespace| namespace.release.clone()).unwrap_or_default();
+        let before = match namespace {
+            Some(namespace) => self.namespaces.insert(name.to_owned(), namespace),
+            None => self.namespaces.remove(name),
         };
-        if changed {
-            self.waiting.wake_namespace(name);
+        if before.as_ref() == self.namespaces.get(name) {
+            return Vec::new();
         }
+        self.waiting.wake_namespace(name);
+        if release == before.unwrap_or_default().release {
+            return Vec::new();
+        }
+        let held = self.services.in_namespace(name).flat_map(|entry| entry.held.as_slice());
+        let touched: Vec<IpAddr> =
+            held.filter(|held| self.loss(held).is_some()).map(|held| held.address).collect();
+        self.look_again(touched.into_iter())
     }
 
     /// Takes over what services hold already, before anything new is given, then decides for each.
     ///
     /// Of two services that claim one address and may not share it, the older keeps it.
     pub fn adopt(&mut self, mut claims: Vec<Claim>) -> Vec<Decision> {
-        claims.sort_by_cached_key(|claim| claim.request.turn());
+        claims.sort_by(|a, b| {
+            let turn = |claim: &Claim| claim.request.created;
+            turn(a).cmp(&turn(b)).then_with(|| a.request.key.cmp(&b.request.key))
+        });
+        self.services.reserve(claims.len());
         for Claim { request, addresses, recorded_pool } in &claims {
-            let mut held: Vec<Holding> = Vec::new();
+            let mut held: Vec<Held> = Vec::new();
             for &address in addresses {
                 let family = Family::of(address);
                 let surplus = held.iter().any(|holding| {
@@ -170,16 +200,20 @@ impl Allocator {
                 if surplus || !request.families.wants(family) || self.shareable(address, request).is_err() {
                     continue;
                 }
-                let recorded = || recorded_pool.as_deref().map(Arc::from);
-                if let Some(pool) = self.pool_of(address).or_else(recorded) {
-                    held.push(Holding { address, pool, grant: Grant::Adopted });
+                let known = self.pool_at(address);
+                let pool = known.or_else(|| recorded_pool.as_deref().map(|name| self.pools.intern(name)));
+                if let Some(pool) = pool {
+                    held.push(Held { address, pool, grant: Grant::Adopted });
                 }
             }
-            // It may have asked for another pool while nobody looked, or its pool was split around its address.
-            // The two cannot be told apart, so the address is kept, and the decision says where it is.
-            let adopted = || Entry { fulfilled_for: request.pool.clone(), ..Entry::new(request.clone()) };
-            self.services.entry(request.key.clone()).or_insert_with(adopted);
-            self.hold(&request.key, held);
+            let id = self.services.id(&request.key).unwrap_or_else(|| {
+                // It may have asked for another pool while nobody looked, or its pool was split around its
+                // address. The two cannot be told apart, so the address is kept, and the decision says where
+                // it is.
+                let entry = Entry { fulfilled_for: request.pool.clone(), ..Entry::new(request.clone()) };
+                self.services.insert(entry)
+            });
+            self.hold(id, &held.into());
         }
         claims.into_iter().map(|claim| self.decide(claim.request)).collect()
     }
@@ -187,24 +221,28 @@ impl Allocator {
     /// Decides for a service that is new or has changed.
     ///
     /// Asking again for the same changes nothing. Addresses that this frees are given to those that wait
-    /// by [`Allocator::woken`], which the caller asks next.
-    pub fn request(&mut self, request: Request) -> Decision {
-        match self.services.get(&request.key) {
-            Some(entry) if entry.request == request && (!entry.held.is_empty() || entry.unmet.is_some()) => {
-                decision(&request.key, entry, false)
+    /// by [`Allocator::woken`], which the caller asks next. The request is shared with the caller, not copied.
+    pub fn request(&mut self, request: impl Into<Arc<Request>>) -> Decision {
+        let request = request.into();
+        if let Some(id) = self.services.id(&request.key) {
+            let entry = self.services.get(id);
+            let decided = entry.held != Holdings::None || entry.unmet.is_some();
+            if decided && entry.request == request {
+                return self.render(id, false);
             }
-            _ => self.decide(request),
+            return self.decide_known(id, request);
         }
+        self.decide_new(request)
     }
 
     /// Forgets a service and frees what it held; [`Allocator::woken`] says who gets it.
     pub fn release(&mut self, key: &ServiceKey) -> Vec<Holding> {
-        let Some(entry) = self.services.get(key) else { return Vec::new() };
-        let turn = entry.request.turn();
-        let held = self.hold(key, Vec::new());
+        let Some(id) = self.services.id(key) else { return Vec::new() };
+        let turn = self.services.get(id).request.turn();
+        let held = self.hold(id, &Holdings::None);
         self.waiting.remove(&turn);
-        self.services.remove(key);
-        held
+        self.services.remove(id);
+        held.as_slice().iter().map(|held| self.show(held)).collect()
     }
 
     /// Decides again for services that wait and that something since the last call could help, the oldest
@@ -212,8 +250,8 @@ impl Allocator {
     pub fn woken(&mut self) -> Vec<Decision> {
         let mut decisions = Vec::new();
         while let Some(key) = self.next_woken() {
-            let request = self.services[&key].request.clone();
-            let decision = self.decide(request);
+            let Some(id) = self.services.id(&key) else { continue };
+            let decision = self.decide_known(id, self.services.get(id).request.clone());
             if decision.changed {
                 decisions.push(decision);
             }
@@ -224,111 +262,142 @@ impl Allocator {
     /// What was last decided for a service.
     #[must_use]
     pub fn decision(&self, key: &ServiceKey) -> Option<Decision> {
-        self.services.get(key).map(|entry| decision(key, entry, false))
+        self.services.id(key).map(|id| self.render(id, false))
     }
 
     /// The services that hold `address`: the one that has used it longest with its present ports first.
     #[must_use]
-    pub fn users(&self, address: IpAddr) -> &[ServiceKey] {
-        self.users.get(&address).map_or(&[], Vec::as_slice)
+    pub fn users(&self, address: IpAddr) -> Vec<ServiceKey> {
+        self.users.of(address).map(|id| self.services.key(id).clone()).collect()
     }
 
-    /// Every address held and its users, by address.
-    pub fn held(&self) -> impl Iterator<Item = (IpAddr, &[ServiceKey])> {
-        self.users.iter().map(|(address, users)| (*address, users.as_slice()))
+    /// Every address held and its users, IPv4 before IPv6, each by address.
+    pub fn held(&self) -> impl Iterator<Item = (IpAddr, Vec<ServiceKey>)> {
+        self.users.addresses().map(|address| (address, self.users(address)))
     }
 
     /// The pools in force, by name.
     pub fn pools(&self) -> impl Iterator<Item = &PoolSpec> {
-        self.pools.values().map(|pool| &pool.spec)
+        self.pools.iter().map(|(_, pool)| &pool.spec)
     }
 
     /// How full a pool is in one family; `None` if there is no such pool.
     #[must_use]
     pub fn counters(&self, pool: &str, family: Family) -> Option<Counters> {
-        self.pools.get(pool).map(|pool| pool.space.counters(family))
+        self.pools.id(pool).map(|id| self.pools[id].space.counters(family))
     }
 
     /// The pool in force that gives out `address`.
     #[must_use]
     pub fn pool_of(&self, address: IpAddr) -> Option<Arc<str>> {
-        let (_, (last, pool)) = self.ranges.range(..=address).next_back()?;
-        (address <= *last && self.pools[pool].space.covers(address)).then(|| pool.clone())
+        self.pool_at(address).map(|id| self.pools.name(id).clone())
     }
 
-    fn decide(&mut self, request: Request) -> Decision {
-        let key = request.key.clone();
-        let old = self.services.get(&key);
-        let (before, unmet_before) =
-            old.map_or_else(Default::default, |entry| (entry.held.clone(), entry.unmet.clone()));
-        let new_pool = old.is_some_and(|entry| entry.fulfilled_for != request.pool);
-        let Choice { held, unmet, also, fulfilled } = self.choose(&request, &before, new_pool);
-        let changed = old.is_none() || held != before || unmet != unmet_before;
-        let sharing_changed = old.is_some_and(|entry| {
-            entry.request.sharing != request.sharing || entry.request.ports != request.ports
-        });
-        if let Some(turn) = old.map(|entry| entry.request.turn()) {
-            self.waiting.remove(&turn);
+    fn pool_at(&self, address: IpAddr) -> Option<PoolId> {
+        let (_, (last, pool)) = self.ranges.range(..=address).next_back()?;
+        (address <= *last && self.pools[*pool].space.covers(address)).then_some(*pool)
+    }
+
+    /// The pool in force that has `address` in its ranges but leaves it out, and why.
+    fn excluded(&self, address: IpAddr) -> Option<(PoolId, Exclusion)> {
+        let (_, (last, pool)) = self.ranges.range(..=address).next_back()?;
+        let why = (address <= *last).then(|| self.pools[*pool].spec.exclusion(address))??;
+        Some((*pool, why))
+    }
+
+    fn decide(&mut self, request: Arc<Request>) -> Decision {
+        match self.services.id(&request.key) {
+            Some(id) => self.decide_known(id, request),
+            None => self.decide_new(request),
         }
-        if sharing_changed {
-            // Its addresses leave the index under the old key and enter it under the new one.
-            self.hold(&key, Vec::new());
+    }
+
+    fn decide_new(&mut self, request: Arc<Request>) -> Decision {
+        let Choice { held, unmet, also, fulfilled } = self.choose(&request, &[], false);
+        let id = self.services.insert(Entry::new(request));
+        self.settle(id, &held.into(), unmet.map(Arc::new), also.as_ref(), fulfilled, true)
+    }
+
+    fn decide_known(&mut self, id: ServiceId, request: Arc<Request>) -> Decision {
+        let entry = self.services.get(id);
+        let old = entry.request.clone();
+        let new_pool = entry.fulfilled_for != request.pool;
+        let Choice { held, unmet, also, fulfilled } = self.choose(&request, entry.held.as_slice(), new_pool);
+        let (held, unmet) = (Holdings::from(held), unmet.map(Arc::new));
+        let changed = held != entry.held || unmet != entry.unmet;
+        self.waiting.remove(&old.turn());
+        if !Arc::ptr_eq(&old, &request) {
+            if old.sharing != request.sharing || old.ports != request.ports {
+                // Its addresses leave the index under the old key and enter it under the new one.
+                self.hold(id, &Holdings::None);
+            }
+            self.services.get_mut(id).request = request;
         }
-        match self.services.get_mut(&key) {
-            Some(entry) => entry.request = request,
-            None => drop(self.services.insert(key.clone(), Entry::new(request))),
-        }
-        self.hold(&key, held);
-        let entry = self.services.get_mut(&key).expect("it was inserted above");
+        self.settle(id, &held, unmet, also.as_ref(), fulfilled, changed)
+    }
+
+    /// Writes a choice down.
+    fn settle(
+        &mut self,
+        id: ServiceId,
+        held: &Holdings,
+        unmet: Option<Arc<Refusal>>,
+        also: Option<&Refusal>,
+        fulfilled: bool,
+        changed: bool,
+    ) -> Decision {
+        self.hold(id, held);
+        let entry = self.services.get_mut(id);
         entry.unmet = unmet;
         if fulfilled {
             entry.fulfilled_for.clone_from(&entry.request.pool);
         }
-        self.waiting.insert(&entry.request, entry.unmet.iter().chain(&also));
-        decision(&key, entry, changed)
+        if let Some(unmet) = entry.unmet.clone() {
+            let request = entry.request.clone();
+            self.wait(&request, [&*unmet].into_iter().chain(also));
+        }
+        self.render(id, changed)
     }
 
     /// Makes `held` what the service holds; returns what it held before. Every change of who uses an
     /// address passes through here.
-    fn hold(&mut self, key: &ServiceKey, held: Vec<Holding>) -> Vec<Holding> {
-        let entry = self.services.get_mut(key).expect("only known services hold addresses");
-        let sharing = entry.request.sharing.clone();
-        let before = std::mem::take(&mut entry.held);
-        let contains = |list: &[Holding], address| list.iter().any(|holding| holding.address == address);
-        let dropped = before.iter().filter(|holding| !contains(&held, holding.address));
-        let added = held.iter().filter(|holding| !contains(&before, holding.address));
-        for holding in dropped {
-            self.stop_using(holding.address, key, sharing.as_ref());
+    fn hold(&mut self, id: ServiceId, held: &Holdings) -> Holdings {
+        let entry = self.services.get_mut(id);
+        let request = entry.request.clone();
+        let before = std::mem::replace(&mut entry.held, held.clone());
+        let contains = |list: &Holdings, address| list.as_slice().iter().any(|held| held.address == address);
+        for dropped in before.as_slice().iter().filter(|it| !contains(held, it.address)) {
+            self.stop_using(dropped.address, id, &request);
         }
-        for holding in added {
-            self.start_using(holding.address, key, sharing.as_ref());
+        for added in held.as_slice().iter().filter(|it| !contains(&before, it.address)) {
+            self.start_using(added.address, id, &request);
         }
-        self.services.get_mut(key).expect("it was there above").held = held;
         before
     }
 
-    fn start_using(&mut self, address: IpAddr, key: &ServiceKey, sharing: Option<&Sharing>) {
-        let users = self.users.entry(address).or_default();
-        users.push(key.clone());
-        if users.len() == 1
-            && let Some(pool) = self.pool_of(address)
-        {
-            self.pools.get_mut(&pool).expect("the index names pools in force").space.take(address);
+    fn start_using(&mut self, address: IpAddr, id: ServiceId, request: &Request) {
+        if self.users.add(address, id) {
+            match self.pool_at(address) {
+                Some(pool) => self.pools[pool].space.take(address),
+                None => drop(self.lost.insert(address)),
+            }
         }
-        if let Some(sharing) = sharing {
+        self.forget(&request.key, address);
+        if let Some(sharing) = &request.sharing {
             self.shared.entry(sharing.clone()).or_default().insert(address);
             self.waiting.wake_sharing(sharing);
         }
     }
 
-    fn stop_using(&mut self, address: IpAddr, key: &ServiceKey, sharing: Option<&Sharing>) {
-        let users = self.users.get_mut(&address).expect("a held address has users");
-        users.retain(|user| user != key);
-        if users.is_empty() {
-            self.users.remove(&address);
-            if let Some(pool) = self.pool_of(address) {
-                self.pools.get_mut(&pool).expect("the index names pools in force").space.give(address);
-                self.waiting.wake_pool(&pool, Family::of(address));
+    fn stop_using(&mut self, address: IpAddr, id: ServiceId, request: &Request) {
+        let sharing = request.sharing.as_ref();
+        let free = self.users.remove(address, id);
+        let rests_since = self.part(&request.key, address);
+        if free {
+            self.lost.remove(&address);
+            if let Some(pool) = self.pool_at(address) {
+                self.pools[pool].space.give(address, rests_since);
+                self.wake_for(pool, address);
             }
             if let Some(sharing) = sharing
                 && let Some(addresses) = self.shared.get_mut(sharing)
@@ -344,14 +413,35 @@ impl Allocator {
         }
         self.waiting.wake_address(address);
     }
-}
 
-fn decision(key: &ServiceKey, entry: &Entry, changed: bool) -> Decision {
-    let outcome = if entry.held.is_empty() {
-        let refusal = entry.unmet.clone().expect("a service without addresses has a reason");
-        Outcome::Pending { refusal }
-    } else {
-        Outcome::Assigned { held: entry.held.clone(), unmet: entry.unmet.clone() }
-    };
-    Decision { key: key.clone(), outcome, changed }
+    /// Decides again for the users of these addresses, the oldest first; returns what changed.
+    fn look_again(&mut self, addresses: impl Iterator<Item = IpAddr>) -> Vec<Decision> {
+        let users = addresses.flat_map(|address| self.users.of(address));
+        let turns: BTreeSet<_> = users.map(|id| self.services.get(id).request.turn()).collect();
+        let mut decisions = Vec::new();
+        for (_, key) in turns {
+            let Some(id) = self.services.id(&key) else { continue };
+            let decision = self.decide_known(id, self.services.get(id).request.clone());
+            if decision.changed {
+                decisions.push(decision);
+            }
+        }
+        decisions
+    }
+
+    fn show(&self, held: &Held) -> Holding {
+        Holding { address: held.address, pool: self.pools.name(held.pool).clone(), grant: held.grant }
+    }
+
+    fn render(&self, id: ServiceId, changed: bool) -> Decision {
+        let entry = self.services.get(id);
+        let outcome = if entry.held == Holdings::None {
+            let refusal = entry.unmet.clone().expect("a service without addresses has a reason");
+            Outcome::Pending { refusal }
+        } else {
+            let held = entry.held.as_slice().iter().map(|held| self.show(held)).collect();
+            Outcome::Assigned { held, unmet: entry.unmet.clone() }
+        };
+        Decision { key: entry.request.key.clone(), outcome, changed }
+    }
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Allocator, Decision, Holding, Pool};
+use super::held::Holdings;
+use super::in_force::{Pool, PoolId};
+use super::{Allocator, Decision};
 use crate::pool::{PoolProblemKind, Space};
 use crate::request::Turn;
-use crate::{AddressRange, PoolProblem, PoolSpec, ServiceKey};
+use crate::{AddressRange, PoolProblem, PoolSpec};
 
 /// What a new set of pools did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl Allocator {
     /// Of two pools that overlap or share a name, the one in force stays; of two new ones, the older.
     pub fn set_pools(&mut self, mut specs: Vec<PoolSpec>) -> PoolsChanged {
         let in_force: BTreeMap<Arc<str>, PoolSpec> =
-            self.pools.iter().map(|(name, pool)| (name.clone(), pool.spec.clone())).collect();
+            self.pools.iter().map(|(id, pool)| (self.pools.name(id).clone(), pool.spec.clone())).collect();
         let rank = |spec: &PoolSpec| match in_force.get(spec.name.as_str()) {
             Some(old) if old == spec => 0,
             Some(_) => 1,
@@ -57,16 +59,17 @@ impl Allocator {
                     due.extend(blocked.remove(&spec.name).unwrap_or_default());
                     accepted.insert(spec.clone());
                 }
-                Err((_, PoolProblemKind::OverlapsPool { other, .. })) => {
-                    blocked.entry(other).or_default().push(index);
+                Err(fault) => {
+                    if let PoolProblemKind::OverlapsPool { other, .. } = fault.1 {
+                        blocked.entry(other).or_default().push(index);
+                    }
                 }
-                Err(_) => {}
             }
         }
         open.retain(|spec| accepted.pools.get(&spec.name) != Some(spec));
         let mut problems = Vec::new();
         for spec in &open {
-            let (path, kind) = accepted.fits(spec).expect_err("the loop has taken all that fit");
+            let (path, kind) = *accepted.fits(spec).expect_err("the loop has taken all that fit");
             problems.push(PoolProblem { pool: spec.name.clone(), path, kind });
         }
         problems.extend(doubles.into_iter().map(|spec| PoolProblem {
@@ -79,66 +82,69 @@ impl Allocator {
     }
 
     fn replace_pools(&mut self, accepted: Accepted) -> Vec<Decision> {
-        let mut touched: Vec<AddressRange> = Vec::new();
-        let mut before = std::mem::take(&mut self.pools);
+        // Addresses whose users may have to be told something else now.
+        let mut touched: BTreeSet<IpAddr> = std::mem::take(&mut self.lost);
+        let mut before = self.pools.take();
+        let mut after: BTreeMap<PoolId, Pool> = BTreeMap::new();
         for (name, spec) in accepted.pools {
-            let (name, pool) = match before.remove_entry(name.as_str()) {
-                Some((name, mut pool))
-                    if pool.spec.ranges == spec.ranges && pool.spec.avoid_buggy == spec.avoid_buggy =>
-                {
-                    pool.spec = spec;
-                    (name, pool)
-                }
-                other => {
-                    let mut space = Space::new(&spec);
-                    for (address, _) in self.users_in(&spec.ranges) {
-                        space.take(*address);
-                    }
-                    touched.extend(&spec.ranges);
-                    let name = match other {
-                        Some((name, old)) => {
-                            touched.extend(old.spec.ranges);
-                            name
-                        }
-                        None => name.into(),
-                    };
-                    (name, Pool { spec, space })
-                }
+            let id = self.pools.intern(&name);
+            let old = before.remove(&id);
+            let same_rules = |old: &PoolSpec| {
+                (old.state, &old.release, old.rest()) == (spec.state, &spec.release, spec.rest())
             };
-            self.pools.insert(name, pool);
+            if !old.as_ref().is_some_and(|old| same_rules(&old.spec) && old.spec.same_space(&spec)) {
+                let old_ranges = old.iter().flat_map(|old| &old.spec.ranges);
+                touched
+                    .extend(spec.ranges.iter().chain(old_ranges).flat_map(|range| self.users.within(range)));
+            }
+            let space = match old {
+                Some(old) if old.spec.same_space(&spec) => old.space,
+                _ => self.space_of(&spec),
+            };
+            after.insert(id, Pool { spec, space });
         }
-        touched.extend(before.into_values().flat_map(|old| old.spec.ranges));
-        self.ranges = ranges_of(&self.pools);
-        self.order = self.pools.keys().cloned().collect();
-        self.order.sort_by_key(|name| self.pools[name].spec.allocation.rank());
-        self.waiting.wake_pools();
+        for gone in before.into_values() {
+            touched.extend(gone.spec.ranges.iter().flat_map(|range| self.users.within(range)));
+        }
+        self.pools.replace(after);
+        self.ranges = self.pools.iter().flat_map(|(id, pool)| ranges_of(id, &pool.spec)).collect();
+        self.lost = touched.iter().copied().filter(|it| self.pool_at(*it).is_none()).collect();
+        self.remember_again();
+        self.waiting.wake_all();
         self.follow(&touched)
     }
 
-    /// Brings services up to date whose addresses in `ranges` are in another pool now, or in none.
-    fn follow(&mut self, ranges: &[AddressRange]) -> Vec<Decision> {
-        let mut moved: BTreeSet<Turn> = BTreeSet::new();
-        for (address, users) in self.users_in(ranges) {
-            let pool = self.pool_of(*address);
-            let has_moved =
-                |holding: &Holding| holding.address == *address && Some(&holding.pool) != pool.as_ref();
-            let users = users.iter().map(|user| &self.services[user]);
-            let users = users.filter(|entry| entry.held.iter().any(has_moved));
-            moved.extend(users.map(|entry| entry.request.turn()));
+    /// The space of a pool, with the addresses of it that are held.
+    fn space_of(&self, spec: &PoolSpec) -> Space {
+        let mut space = Space::new(spec);
+        for address in self.avoided.keys().filter(|it| spec.ranges.iter().any(|range| range.contains(**it))) {
+            space.avoid(*address, false);
         }
+        for address in spec.ranges.iter().flat_map(|range| self.users.within(range)) {
+            space.take(address);
+        }
+        space
+    }
+
+    /// Brings services up to date that hold one of these addresses: it may be in another pool now, or in none.
+    fn follow(&mut self, touched: &BTreeSet<IpAddr>) -> Vec<Decision> {
+        let users = touched.iter().flat_map(|address| self.users.of(*address));
+        let turns: BTreeSet<Turn> = users.map(|id| self.services.get(id).request.turn()).collect();
         let mut decisions = Vec::new();
-        for (_, key) in moved {
-            let entry = &self.services[&key];
-            if entry.unmet.is_some() {
+        for (_, key) in turns {
+            let Some(id) = self.services.id(&key) else { continue };
+            let entry = self.services.get(id);
+            let now = self.with_pools(entry.held.as_slice());
+            let given_up = now.iter().any(|held| self.is_given_up(&entry.request, held));
+            if entry.unmet.is_some() && !given_up {
                 // It waits, so it is decided for when those that wait are; until then its pools have the new names.
-                let held = self.with_pools(entry.held.clone());
-                let entry = self.services.get_mut(&key).expect("it was there above");
+                let held = Holdings::from(now);
                 if held != entry.held {
-                    entry.held = held;
-                    decisions.push(super::decision(&key, entry, true));
+                    self.services.get_mut(id).held = held;
+                    decisions.push(self.render(id, true));
                 }
             } else {
-                let decision = self.decide(entry.request.clone());
+                let decision = self.decide_known(id, entry.request.clone());
                 if decision.changed {
                     decisions.push(decision);
                 }
@@ -146,19 +152,10 @@ impl Allocator {
         }
         decisions
     }
-
-    fn users_in(&self, ranges: &[AddressRange]) -> impl Iterator<Item = (&IpAddr, &Vec<ServiceKey>)> {
-        ranges.iter().flat_map(|range| self.users.range(range.first()..=range.last()))
-    }
 }
 
-fn ranges_of(pools: &BTreeMap<Arc<str>, Pool>) -> BTreeMap<IpAddr, (IpAddr, Arc<str>)> {
-    let of = |(name, pool): (&Arc<str>, &Pool)| {
-        let name = name.clone();
-        let ranges = pool.spec.ranges.clone().into_iter();
-        ranges.map(move |range| (range.first(), (range.last(), name.clone())))
-    };
-    pools.iter().flat_map(of).collect()
+fn ranges_of(id: PoolId, spec: &PoolSpec) -> impl Iterator<Item = (IpAddr, (IpAddr, PoolId))> {
+    spec.ranges.iter().map(move |range| (range.first(), (range.last(), id)))
 }
 
 /// Pools that go together, with an index of their ranges.
@@ -171,12 +168,11 @@ struct Accepted {
 
 impl Accepted {
     /// Whether `spec` goes together with the pools accepted so far; if not, the field at fault and why.
-    fn fits(&self, spec: &PoolSpec) -> Result<(), (String, PoolProblemKind)> {
+    fn fits(&self, spec: &PoolSpec) -> Result<(), Box<(String, PoolProblemKind)>> {
+        if let Some(fault) = spec.fault() {
+            return Err(Box::new(fault));
+        }
         for (index, range) in spec.ranges.iter().enumerate() {
-            if let Some(earlier) = spec.ranges[..index].iter().find(|e| e.overlaps(range)) {
-                let kind = PoolProblemKind::OverlapsItself { range: *range, earlier: *earlier };
-                return Err((format!("spec.addresses[{index}]"), kind));
-            }
             // Accepted ranges do not overlap: going down, the first that ends below ours is the last to look at.
             let mut others = self
                 .ranges
@@ -188,7 +184,7 @@ impl Accepted {
             let theirs = self.pools[other].ranges.iter().find(|theirs| theirs.last() == *last);
             let theirs = *theirs.expect("the index names ranges of accepted pools");
             let kind = PoolProblemKind::OverlapsPool { range: *range, theirs, other: other.clone() };
-            return Err((format!("spec.addresses[{index}]"), kind));
+            return Err(Box::new((format!("spec.addresses[{index}]"), kind)));
         }
         Ok(())
     }

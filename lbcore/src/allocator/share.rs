@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Allocator;
+use super::in_force::PoolId;
 use crate::reason::NotShared;
 use crate::{Family, Refusal, Request};
 
@@ -12,26 +13,29 @@ impl Allocator {
     /// # Errors
     /// [`Refusal::Taken`] with the first user in the way, and why.
     pub(super) fn shareable(&self, address: IpAddr, request: &Request) -> Result<(), Refusal> {
-        for holder in self.users(address).iter().filter(|holder| **holder != request.key) {
-            if let Err(why) = compatible(request, &self.services[holder].request) {
-                return Err(Refusal::Taken { address, holder: holder.clone(), why });
+        for id in self.users.of(address) {
+            let theirs = &self.services.get(id).request;
+            if theirs.key == request.key {
+                continue;
+            }
+            if let Err(why) = compatible(request, theirs) {
+                return Err(Refusal::Taken { address, holder: theirs.key.clone(), why });
             }
         }
         Ok(())
     }
 
     /// The lowest address of a pool that the service of `request` may share under its key.
-    pub(super) fn lowest_shared(&self, pool: &str, family: Family, request: &Request) -> Option<IpAddr> {
+    pub(super) fn lowest_shared(&self, pool: PoolId, family: Family, request: &Request) -> Option<IpAddr> {
         let addresses = self.shared.get(request.sharing.as_ref()?)?;
-        addresses
-            .iter()
-            .copied()
-            .filter(|address| {
-                Family::of(*address) == family
-                    && self.pool_of(*address).as_deref() == Some(pool)
-                    && self.shareable(*address, request).is_ok()
-            })
-            .min_by_key(|address| self.pools[pool].space.position(*address))
+        let space = &self.pools[pool].space;
+        let fits = |address: &IpAddr| {
+            Family::of(*address) == family
+                && self.pool_at(*address) == Some(pool)
+                && space.kept_for_another(*address, &request.key).is_none()
+                && self.shareable(*address, request).is_ok()
+        };
+        addresses.iter().copied().filter(fits).min_by_key(|address| space.position(*address))
     }
 }
 

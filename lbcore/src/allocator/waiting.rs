@@ -6,22 +6,33 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Allocator;
+use super::in_force::{PoolId, Pools};
 use crate::request::Turn;
 use crate::{Families, Family, PoolVerdict, Refusal, Request, ServiceKey, Sharing, Verdict};
 
-/// Something that can change so that a waiting service may be helped.
+/// Something that can change so that a waiting service may be helped. That the set of pools changes helps
+/// everybody, so nobody wishes for it by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Wish {
-    /// The set of pools changes. Everybody wishes for that.
-    Pools,
-    /// The labels of a namespace change.
-    Namespace(Arc<str>),
     /// An address of this pool comes free.
-    Pool(Arc<str>, Family),
+    Pool(PoolId, Family),
+    /// An address of this pool comes free that is kept for some services.
+    Reserved(PoolId, Family),
     /// This address comes free, or can be shared.
     Address(IpAddr),
+    /// The labels of a namespace change.
+    Namespace(Arc<str>),
     /// An address is used under this key, or a port comes free on one.
     Sharing(Sharing),
+}
+
+/// How far those that wait have been looked at because the pools changed.
+#[derive(Debug, Clone, Default)]
+enum Alarm {
+    #[default]
+    Silent,
+    Fresh,
+    Behind(Turn),
 }
 
 /// The queue of those that wait, and the wishes that came true since it was last worked off.
@@ -31,20 +42,23 @@ pub(super) struct Waiting {
     by_wish: BTreeMap<Wish, BTreeSet<Turn>>,
     /// Wishes that came true, each with the turn that was looked at last.
     alarms: BTreeMap<Wish, Option<Turn>>,
+    /// The same for everybody: the pools have changed.
+    all: Alarm,
 }
 
 impl Waiting {
-    /// Adds the service of `request`, refused for these reasons; without any it does not wait.
-    pub(super) fn insert<'a>(&mut self, request: &Request, refusals: impl Iterator<Item = &'a Refusal>) {
-        let mut wishes: Vec<Wish> = refusals.flat_map(|refusal| helped_by(request, refusal)).collect();
-        if wishes.is_empty() {
-            return;
+    /// Adds the service of `request`, which is refused something, with what could help it.
+    fn insert(&mut self, request: &Request, mut wishes: Vec<Wish>) {
+        if wishes.len() > 1 {
+            wishes.sort_unstable();
+            wishes.dedup();
         }
-        wishes.sort();
-        wishes.dedup();
         let turn = request.turn();
         for wish in &wishes {
-            self.by_wish.entry(wish.clone()).or_default().insert(turn.clone());
+            match self.by_wish.get_mut(wish) {
+                Some(turns) => drop(turns.insert(turn.clone())),
+                None => drop(self.by_wish.insert(wish.clone(), BTreeSet::from([turn.clone()]))),
+            }
         }
         self.wishes.insert(turn, wishes);
     }
@@ -61,27 +75,35 @@ impl Waiting {
         }
     }
 
-    pub(super) fn wake_pools(&mut self) {
-        self.alarms.insert(Wish::Pools, None);
+    pub(super) fn wake_all(&mut self) {
+        self.all = Alarm::Fresh;
     }
 
     pub(super) fn wake_namespace(&mut self, name: &str) {
-        self.alarm(Wish::Namespace(name.into()));
+        self.alarm(|| Wish::Namespace(name.into()));
     }
 
-    pub(super) fn wake_pool(&mut self, pool: &Arc<str>, family: Family) {
-        self.alarm(Wish::Pool(pool.clone(), family));
+    pub(super) fn wake_pool(&mut self, pool: PoolId, family: Family) {
+        self.alarm(|| Wish::Pool(pool, family));
+    }
+
+    pub(super) fn wake_reserved(&mut self, pool: PoolId, family: Family) {
+        self.alarm(|| Wish::Reserved(pool, family));
     }
 
     pub(super) fn wake_address(&mut self, address: IpAddr) {
-        self.alarm(Wish::Address(address));
+        self.alarm(|| Wish::Address(address));
     }
 
     pub(super) fn wake_sharing(&mut self, sharing: &Sharing) {
-        self.alarm(Wish::Sharing(sharing.clone()));
+        self.alarm(|| Wish::Sharing(sharing.clone()));
     }
 
-    fn alarm(&mut self, wish: Wish) {
+    fn alarm(&mut self, wish: impl FnOnce() -> Wish) {
+        if self.by_wish.is_empty() {
+            return;
+        }
+        let wish = wish();
         if self.by_wish.contains_key(&wish) {
             self.alarms.insert(wish, None);
         }
@@ -92,24 +114,44 @@ impl Waiting {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_wish.get(wish)?.range((from, Bound::Unbounded)).next()
     }
+
+    /// The next to look at because the pools changed.
+    fn next_of_all(&self) -> Option<&Turn> {
+        let from = match &self.all {
+            Alarm::Silent => return None,
+            Alarm::Fresh => Bound::Unbounded,
+            Alarm::Behind(last) => Bound::Excluded(last),
+        };
+        self.wishes.range((from, Bound::Unbounded)).next().map(|(turn, _)| turn)
+    }
 }
 
-/// What could help against `refusal`.
-fn helped_by(request: &Request, refusal: &Refusal) -> Vec<Wish> {
-    let mut wishes = vec![Wish::Pools];
+/// Adds what could help against `refusal` to `wishes`.
+fn helped_by(request: &Request, refusal: &Refusal, pools: &Pools, wishes: &mut Vec<Wish>) {
     let namespace = || Wish::Namespace(request.key.namespace().into());
     let sharing = || request.sharing.clone().map(Wish::Sharing);
     match refusal {
         Refusal::NoneFree { family, tried } => {
+            // The refusal names one family; a service that prefers both is helped by either.
+            let both = matches!(request.families, Families::Prefer { .. });
             for PoolVerdict { pool, verdict } in tried {
+                let Some(id) = pools.id(pool) else { continue };
                 match verdict {
-                    Verdict::Full { .. } => wishes.push(Wish::Pool(pool.clone(), *family)),
+                    Verdict::Full { .. } => wishes.push(Wish::Pool(id, *family)),
                     Verdict::NotAdmitted => wishes.push(namespace()),
-                    Verdict::OnRequestOnly | Verdict::NoSuchFamily | Verdict::NotTheFirstPool => {}
+                    Verdict::OnRequestOnly
+                    | Verdict::NoSuchFamily
+                    | Verdict::NotTheFirstPool
+                    | Verdict::Cordoned => {}
                 }
-                // The refusal names one family; a service that prefers both is helped by either.
-                if matches!(request.families, Families::Prefer { .. }) {
-                    wishes.push(Wish::Pool(pool.clone(), family.other()));
+                if both {
+                    wishes.push(Wish::Pool(id, family.other()));
+                }
+                if pools[id].space.reserves_for(&request.key) {
+                    wishes.push(Wish::Reserved(id, *family));
+                    if both {
+                        wishes.push(Wish::Reserved(id, family.other()));
+                    }
                 }
             }
             wishes.extend(sharing());
@@ -124,12 +166,38 @@ fn helped_by(request: &Request, refusal: &Refusal) -> Vec<Wish> {
         | Refusal::OutsidePools { .. }
         | Refusal::OtherPool { .. }
         | Refusal::FamilyNotWanted { .. }
-        | Refusal::PoolGone { .. } => {}
+        | Refusal::Excluded { .. }
+        | Refusal::Reserved { .. }
+        | Refusal::Cordoned { .. }
+        | Refusal::NotAlone { .. }
+        | Refusal::Kept { .. } => {}
     }
-    wishes
 }
 
 impl Allocator {
+    /// Puts the service of `request` in the queue if it is refused something.
+    pub(super) fn wait<'a>(&mut self, request: &Request, refusals: impl Iterator<Item = &'a Refusal>) {
+        let mut refusals = refusals.peekable();
+        if refusals.peek().is_none() {
+            return;
+        }
+        let mut wishes = Vec::new();
+        for refusal in refusals {
+            helped_by(request, refusal, &self.pools, &mut wishes);
+        }
+        self.waiting.insert(request, wishes);
+    }
+
+    /// Tells that an address of a pool came free.
+    pub(super) fn wake_for(&mut self, pool: PoolId, address: IpAddr) {
+        let family = Family::of(address);
+        if self.pools[pool].space.is_kept(address) {
+            self.waiting.wake_reserved(pool, family);
+        } else {
+            self.waiting.wake_pool(pool, family);
+        }
+    }
+
     /// The oldest service that one of the alarms could help; alarms that can help nobody more are dropped.
     pub(super) fn next_woken(&mut self) -> Option<ServiceKey> {
         let (pools, waiting) = (&self.pools, &mut self.waiting);
@@ -139,7 +207,7 @@ impl Allocator {
             // An address that came free may be gone again to an earlier one: then nobody else need look.
             let spent = match &wish {
                 Wish::Pool(pool, family) => {
-                    pools.get(pool).is_none_or(|pool| pool.space.lowest(*family).is_none())
+                    pools.get(*pool).is_none_or(|pool| pool.space.lowest(*family, &[]).is_none())
                 }
                 _ => false,
             };
@@ -149,12 +217,20 @@ impl Allocator {
             }
             waiting.alarms.insert(wish, last);
         }
+        match waiting.next_of_all() {
+            Some(turn) if next.as_ref().is_none_or(|next| turn < next) => next = Some(turn.clone()),
+            Some(_) => {}
+            None => waiting.all = Alarm::Silent,
+        }
         let turn = next?;
         let due =
             waiting.alarms.iter().filter(|(wish, last)| waiting.next(wish, last.as_ref()) == Some(&turn));
         let due: Vec<Wish> = due.map(|(wish, _)| wish.clone()).collect();
         for wish in due {
             waiting.alarms.insert(wish, Some(turn.clone()));
+        }
+        if waiting.next_of_all() == Some(&turn) {
+            waiting.all = Alarm::Behind(turn.clone());
         }
         Some(turn.1)
     }

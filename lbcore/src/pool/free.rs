@@ -19,6 +19,18 @@ impl FreeIntervals {
         Self { by_last, count: total }
     }
 
+    /// The positions of `intervals` (first and last of each) are free. They must not overlap.
+    pub(crate) fn of(intervals: impl IntoIterator<Item = (u128, u128)>) -> Self {
+        let mut free = Self::default();
+        for (first, last) in intervals {
+            free.count += last - first + 1;
+            // Neighbours are joined, so that each gap is one interval.
+            let lower = first.checked_sub(1).and_then(|before| free.by_last.remove(&before)).unwrap_or(first);
+            free.by_last.insert(last, lower);
+        }
+        free
+    }
+
     /// How many positions are free.
     pub(crate) fn count(&self) -> u128 {
         self.count

@@ -1,17 +1,29 @@
 //! Pools: the operator's ranges, the rules of who may have an address of them, and what is still free.
 
+mod disjoint;
+mod exclude;
 mod free;
 mod layout;
 mod problem;
+mod reservation;
 mod space;
+mod state;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+pub(crate) use disjoint::DisjointRanges;
+pub use exclude::Exclusion;
 pub use problem::{PoolProblem, PoolProblemKind};
+pub use reservation::{Reservation, ReservationError, ServicePattern};
 pub(crate) use space::Space;
+pub use state::{PoolState, PoolStateError, Release};
 
 use crate::selector::any_matches;
 use crate::{AddressRange, Labels, Request, Selector};
+
+/// The annotation of [`PoolSpec::reservations`].
+pub const RESERVE: &str = "lbd.io/reserve";
 
 /// A pool as its owner wrote it: MetalLB's `IPAddressPool`, or an entry of the v0.12 `address-pools`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +43,22 @@ pub struct PoolSpec {
     pub allocation: ServiceAllocation,
     /// The pool's own labels, by which advertisements may choose it.
     pub labels: Labels,
+    /// Addresses of its ranges that are never given out (`lbd.io/exclude`).
+    pub excludes: Vec<AddressRange>,
+    /// Whether the network and broadcast addresses of those ranges that are whole subnets are left out
+    /// (`lbd.io/exclude-network-addresses`).
+    pub exclude_network_addresses: bool,
+    /// Addresses kept for services by name, each for one pattern (`lbd.io/reserve`).
+    pub reservations: Vec<Reservation>,
+    /// How long a service that is deleted can come back to the address it had (`lbd.io/sticky`).
+    pub sticky: Duration,
+    /// How long an address that was freed is the last to be given to another service (`lbd.io/cool-down`).
+    pub cool_down: Duration,
+    /// Whether it gives out addresses (`lbd.io/state`).
+    pub state: PoolState,
+    /// Held addresses that may be taken away now that the pool is drained or no longer has them
+    /// (`lbd.io/release`).
+    pub release: Release,
 }
 
 /// Who may have addresses of a pool, and how early it is looked at. The default admits every service.
@@ -89,7 +117,55 @@ impl PoolSpec {
             avoid_buggy: false,
             allocation: ServiceAllocation::default(),
             labels: Labels::new(),
+            excludes: Vec::new(),
+            exclude_network_addresses: false,
+            reservations: Vec::new(),
+            sticky: Duration::ZERO,
+            cool_down: Duration::ZERO,
+            state: PoolState::Active,
+            release: Release::Nothing,
         }
+    }
+
+    /// What is wrong with the pool by itself: the field at fault and why.
+    pub(crate) fn fault(&self) -> Option<(String, PoolProblemKind)> {
+        let mut ranges = DisjointRanges::new();
+        for (index, range) in self.ranges.iter().enumerate() {
+            if let Err((earlier, ())) = ranges.insert(*range, ()) {
+                let kind = PoolProblemKind::OverlapsItself { range: *range, earlier: *earlier };
+                return Some((format!("spec.addresses[{index}]"), kind));
+            }
+        }
+        if self.reservations.is_empty() {
+            return None;
+        }
+        let (mut kept, space) = (DisjointRanges::new(), Space::new(self));
+        let at = || format!("metadata.annotations[{RESERVE}]");
+        for reservation in &self.reservations {
+            let (range, service) = (reservation.range, reservation.service.clone());
+            if let Err((_, earlier)) = kept.insert(range, reservation) {
+                let earlier = (*earlier).clone();
+                return Some((at(), PoolProblemKind::ReservedTwice { range, service, earlier }));
+            }
+            if !space.has_any(&range) {
+                return Some((at(), PoolProblemKind::ReservedOutside { range, service }));
+            }
+        }
+        None
+    }
+
+    /// Whether both have the same addresses, kept for the same services: what a pool's free space is made of.
+    pub(crate) fn same_space(&self, other: &Self) -> bool {
+        let parts = |spec: &Self| (spec.avoid_buggy, spec.exclude_network_addresses);
+        parts(self) == parts(other)
+            && self.ranges == other.ranges
+            && self.excludes == other.excludes
+            && self.reservations == other.reservations
+    }
+
+    /// How long an address is remembered after it was freed: it rests until the later of both times is over.
+    pub(crate) fn rest(&self) -> Duration {
+        self.sticky.max(self.cool_down)
     }
 
     /// A pool from addresses as text.
@@ -102,19 +178,20 @@ impl PoolSpec {
     ) -> Result<Self, PoolProblems> {
         let name = name.into();
         let mut ranges: Vec<AddressRange> = Vec::new();
+        let mut known = DisjointRanges::new();
         let mut problems = Vec::new();
         let mut entries = 0;
         for (index, text) in addresses.into_iter().enumerate() {
             entries += 1;
             let kind = match text.parse::<AddressRange>() {
                 Err(error) => PoolProblemKind::Range(error),
-                Ok(range) => {
-                    let Some(earlier) = ranges.iter().find(|earlier| earlier.overlaps(&range)) else {
+                Ok(range) => match known.insert(range, ()) {
+                    Ok(()) => {
                         ranges.push(range);
                         continue;
-                    };
-                    PoolProblemKind::OverlapsItself { range, earlier: *earlier }
-                }
+                    }
+                    Err((earlier, ())) => PoolProblemKind::OverlapsItself { range, earlier: *earlier },
+                },
             };
             problems.push(PoolProblem { pool: name.clone(), path: format!("spec.addresses[{index}]"), kind });
         }
@@ -131,19 +208,23 @@ impl PoolSpec {
 #[error("{}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct PoolProblems(pub Vec<PoolProblem>);
 
-/// How full a pool is, in addresses. An address that several services share counts once.
+/// How full a pool is, in addresses of one family. An address that several services share counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Addresses of the pool that may be given out.
     pub total: u128,
     /// Of these, held by a service.
     pub assigned: u128,
+    /// Of these, not held, but kept for services by name.
+    pub reserved: u128,
+    /// Of these, not held, but never given without being asked for: addresses of nodes and gateways.
+    pub avoided: u128,
 }
 
 impl Counters {
-    /// Addresses still free.
+    /// Addresses that any service can still get.
     #[must_use]
     pub fn available(self) -> u128 {
-        self.total.saturating_sub(self.assigned)
+        self.total.saturating_sub(self.assigned).saturating_sub(self.reserved).saturating_sub(self.avoided)
     }
 }

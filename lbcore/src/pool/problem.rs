@@ -1,5 +1,6 @@
 //! What can be wrong with a pool.
 
+use super::{Reservation, ServicePattern};
 use crate::{AddressRange, RangeError};
 
 /// A fault of one pool. The pool is not in force as written; its last good form stays in force, and
@@ -43,6 +44,26 @@ pub enum PoolProblemKind {
         theirs: AddressRange,
         /// The pool that stays in force.
         other: String,
+    },
+    /// Addresses are kept for a service that the pool does not give out.
+    #[error("keeps {range} for {service}, but {range} is not among the addresses that the pool gives out")]
+    ReservedOutside {
+        /// The addresses.
+        range: AddressRange,
+        /// Whom they are kept for.
+        service: ServicePattern,
+    },
+    /// An address is kept for two.
+    #[error(
+        "keeps {range} for {service}, but {earlier} is kept already; keep an address for one pattern only"
+    )]
+    ReservedTwice {
+        /// The addresses.
+        range: AddressRange,
+        /// Whom they are kept for.
+        service: ServicePattern,
+        /// The reservation before it.
+        earlier: Reservation,
     },
     /// Another pool has the same name.
     #[error("a pool of this name is in force already; give this one another name")]

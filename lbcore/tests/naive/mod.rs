@@ -38,7 +38,7 @@ pub(crate) fn listed(pool: &PoolSpec, family: Family) -> Vec<IpAddr> {
 
 /// Who holds what, as the allocator tells it.
 pub(crate) fn users(allocator: &Allocator) -> Users {
-    allocator.held().map(|(address, users)| (address, users.to_vec())).collect()
+    allocator.held().collect()
 }
 
 /// The same, had `key` given up everything.
@@ -82,7 +82,7 @@ impl Facts {
     /// The pools from which the service may have any address, the first choice first.
     pub(crate) fn choices(&self, request: &Request) -> Vec<&PoolSpec> {
         let mut pools: Vec<&PoolSpec> = match &request.pool {
-            Some(asked) => self.pools.iter().filter(|pool| pool.name == *asked).collect(),
+            Some(asked) => self.pools.iter().filter(|pool| *pool.name == **asked).collect(),
             None => self.pools.iter().filter(|pool| pool.auto_assign).collect(),
         };
         pools.retain(|pool| self.admits(pool, request));
@@ -124,7 +124,7 @@ impl Facts {
     pub(crate) fn answer(&self, request: &Request, users: &Users) -> Option<Vec<IpAddr>> {
         for &address in &request.addresses {
             let home = self.home(address)?;
-            let asked = request.pool.as_ref().is_none_or(|asked| *asked == home.name);
+            let asked = request.pool.as_ref().is_none_or(|asked| **asked == *home.name);
             let wanted = request.families.wants(Family::of(address));
             if !(asked && wanted && self.admits(home, request) && self.fits(request, address, users)) {
                 return None;

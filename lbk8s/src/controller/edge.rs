@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use lbcore::{Labels, ServiceKey};
+use lbcore::{LostAddresses, ServiceKey};
 
-use super::{Change, Controller, Notice, Write};
+use super::{Change, Controller, MemoryWrite, Notice, Write};
 use crate::events::{Event, Recorder, Severity};
+use crate::objects::metallb::IPAddressPool;
+use crate::objects::namespace::NamespaceView;
+use crate::objects::node;
 use crate::objects::service::{Class, ServiceView};
 use crate::watching::{Progress, Told, Watch, config, configuration, explain_client, follow, named};
 
@@ -25,12 +28,14 @@ pub struct Settings {
     pub class: Class,
     /// The name of this instance, for events.
     pub identity: String,
+    /// What becomes of held addresses that their pool no longer has.
+    pub lost_addresses: LostAddresses,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (namespace, identity) = (crate::CONFIG_NAMESPACE.to_owned(), "controller".to_owned());
-        Self { namespace, class: None, identity }
+        Self { namespace, class: None, identity, lost_addresses: LostAddresses::Keep }
     }
 }
 
@@ -49,7 +54,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Notice)) {
     let mut watches = watches(&client, &settings);
     let mut progress = Progress::new(WATCHES);
-    let mut controller = Controller::default();
+    let mut controller = Controller::new(settings.lost_addresses);
     let recorder = Recorder::new(client.clone(), "metallb-controller", settings.identity.clone());
     let mut writes = FuturesUnordered::new();
     let mut writing: BTreeSet<ServiceKey> = BTreeSet::new();
@@ -57,7 +62,10 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
     // Services that wait before they are written again; they hold no place among the writes meanwhile.
     let mut pauses = FuturesUnordered::new();
     let mut events = FuturesUnordered::new();
+    // One annotation of a pool is written at a time: what changes meanwhile is written together.
+    let mut memory = FuturesUnordered::new();
     loop {
+        controller.advance(Timestamp::now().as_microsecond());
         tokio::select! {
             Some(told) = watches.next() => match told {
                 Told::Change(change) => controller.apply(change),
@@ -105,6 +113,12 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
                 }
             },
             Some(()) = events.next() => {}
+            Some(outcome) = memory.next() => {
+                let (pool, written): (String, bool) = outcome;
+                if !written {
+                    controller.retry_memory(&pool);
+                }
+            }
         }
         for news in controller.notices() {
             notice(&news);
@@ -121,6 +135,11 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
                 later.push(write.key);
             }
         }
+        if memory.is_empty()
+            && let Some(write) = controller.next_memory()
+        {
+            memory.push(put_memory(client.clone(), settings.namespace.clone(), write));
+        }
         // Their first write is under way, and its outcome comes by here.
         for key in later {
             controller.retry(&key);
@@ -128,7 +147,7 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
     }
 }
 
-const WATCHES: [&str; 5] = ["IPAddressPool", "L2Advertisement", "ConfigMap", "Namespace", "Service"];
+const WATCHES: [&str; 6] = ["IPAddressPool", "L2Advertisement", "ConfigMap", "Namespace", "Node", "Service"];
 
 fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
     let class = settings.class.clone();
@@ -136,10 +155,16 @@ fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
         named(
             "Namespace",
             follow(Api::<Namespace>::all(client.clone()), config(), |it| {
-                (it.name_any(), it.labels().clone())
+                (it.name_any(), NamespaceView::read(it))
             }),
-            |(name, labels): (String, Labels)| Change::Namespace(name, Some(labels)),
+            |(name, view)| Change::Namespace(name, Some(view)),
             |_, name, _| Change::Namespace(name, None),
+        ),
+        named(
+            "Node",
+            follow(Api::<Node>::all(client.clone()), config(), |it| (it.name_any(), node::addresses(it))),
+            |(name, addresses)| Change::Node(name, Some(addresses)),
+            |_, name, _| Change::Node(name, None),
         ),
         named(
             "Service",
@@ -209,6 +234,26 @@ async fn put(client: Client, write: Write) -> (ServiceKey, Written) {
     let late = format!("no answer within {WRITE_DEADLINE:?}");
     let written = tokio::time::timeout(WRITE_DEADLINE, attempt).await.unwrap_or(Written::Failed(late));
     (write.key, written)
+}
+
+/// The pause after a pool's annotation could not be written.
+const MEMORY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Writes what is remembered of a pool's addresses; false if that is to be tried again.
+async fn put_memory(client: Client, namespace: String, write: MemoryWrite) -> (String, bool) {
+    let api: Api<IPAddressPool> = Api::namespaced(client, &namespace);
+    let patch = Patch::Merge(write.patch());
+    let parameters = PatchParams::default();
+    let attempt = api.patch(&write.pool, &parameters, &patch);
+    let error = match tokio::time::timeout(WRITE_DEADLINE, attempt).await {
+        Ok(Ok(_)) => return (write.pool, true),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return (write.pool, true),
+        Ok(Err(error)) => explain_client(&error),
+        Err(_) => format!("no answer within {WRITE_DEADLINE:?}"),
+    };
+    tracing::warn!(pool = write.pool, error, "what is remembered of freed addresses cannot be written");
+    tokio::time::sleep(MEMORY_PAUSE).await;
+    (write.pool, false)
 }
 
 fn send(recorder: Recorder, event: Event) -> impl Future<Output = ()> {

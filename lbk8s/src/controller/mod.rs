@@ -4,6 +4,7 @@
 //! is to be written; what the Service shows already is never written again. [`run`] is the edge.
 
 mod edge;
+mod memory;
 mod shown;
 mod status;
 
@@ -12,21 +13,26 @@ use std::net::IpAddr;
 
 pub use edge::{Settings, log, run};
 use lbcore::allocator::Claim;
-use lbcore::{Allocator, Decision, Family, Labels, ServiceKey};
+use lbcore::{Allocator, Avoided, Decision, Family, LostAddresses, ServiceKey};
+use memory::Memories;
+pub use memory::MemoryWrite;
 use shown::Shown;
 pub use status::{CONDITION, Write};
 
 use crate::Problem;
 use crate::objects::config::{Config, ConfigChange};
-use crate::objects::service::{ServiceView, Wish};
+use crate::objects::namespace::NamespaceView;
+use crate::objects::service::{Kept, ServiceView, Wish};
 
 /// Something that the watches tell.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A configuration object changed.
     Config(Box<ConfigChange>),
-    /// A namespace has these labels, or with `None` is gone.
-    Namespace(String, Option<Labels>),
+    /// A namespace is there in this form, or with `None` is gone.
+    Namespace(String, Option<NamespaceView>),
+    /// A node and its gateways have these addresses, or with `None` it is gone.
+    Node(String, Option<BTreeMap<IpAddr, Avoided>>),
     /// A Service is there in this form.
     Service(Box<ServiceView>),
     /// A Service is gone. Its identity (`metadata.uid`) tells it from one of the same name that has come since;
@@ -61,24 +67,51 @@ pub struct Controller {
     /// Services whose status may have to be written, in the order of the decisions.
     queue: VecDeque<ServiceKey>,
     queued: BTreeSet<ServiceKey>,
+    /// All that was told to be wrong.
     problems: BTreeSet<Problem>,
+    /// What is wrong between pools.
+    contradictions: Vec<Problem>,
+    namespace_problems: BTreeMap<String, Vec<Problem>>,
+    nodes: BTreeMap<String, BTreeMap<IpAddr, Avoided>>,
+    memories: Memories,
+    /// The advertisements that choose each pool, or chose it when it was there last.
+    chosen: BTreeMap<String, BTreeSet<String>>,
     /// Where the pools in force were read.
     source: &'static str,
     notices: Vec<Notice>,
 }
 
 impl Controller {
+    /// A controller that treats held addresses in this way when their pool no longer has them.
+    #[must_use]
+    pub fn new(lost_addresses: LostAddresses) -> Self {
+        let mut controller = Self::default();
+        controller.allocator.set_lost_addresses(lost_addresses);
+        controller
+    }
+
+    /// Tells what time it is, in microseconds since the Unix epoch; only what is remembered depends on it.
+    pub fn advance(&mut self, now: i64) {
+        self.allocator.advance(now);
+    }
+
     /// Takes in a change. What follows from it is fetched by [`Controller::next_write`] and
     /// [`Controller::notices`].
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Config(change) => {
+                match &*change {
+                    ConfigChange::Pool(pool) => self.memories.see(pool),
+                    ConfigChange::PoolGone(name) => self.memories.lose(name),
+                    _ => {}
+                }
                 self.config.apply(*change);
                 if self.synced {
                     self.put_pools_in_force();
                 }
             }
-            Change::Namespace(name, labels) => self.allocator.set_namespace(&name, labels),
+            Change::Namespace(name, view) => self.on_namespace(name, view),
+            Change::Node(name, addresses) => self.on_node(name, addresses),
             Change::Service(view) => self.on_service(*view),
             Change::ServiceGone(key, uid) => {
                 let replaced = |known: &ServiceView| !uid.is_empty() && known.object.uid != uid;
@@ -92,12 +125,15 @@ impl Controller {
             Change::Synced => {
                 self.synced = true;
                 self.put_pools_in_force();
+                let remembered = self.memories.take_read();
+                self.allocator.remember(remembered);
                 self.adopt();
             }
         }
         if self.synced {
             let woken = self.allocator.woken();
             self.enqueue(&woken);
+            self.memories.note_changes(&mut self.allocator);
         }
     }
 
@@ -117,7 +153,7 @@ impl Controller {
             let write = if self.shown.must_wait(&key, &held, &self.allocator) {
                 status::give_up(view, &held)
             } else {
-                status::write(view, decision.as_ref())
+                status::write(view, decision.as_ref(), self.kept(view, decision.as_ref()))
             };
             if write.is_some() {
                 return write;
@@ -133,10 +169,70 @@ impl Controller {
         }
     }
 
+    /// The next annotation of a pool to write. The caller asks again for it by [`Controller::retry_memory`] if
+    /// that fails.
+    pub fn next_memory(&mut self) -> Option<MemoryWrite> {
+        self.memories.next(&self.allocator)
+    }
+
+    /// Looks at a pool's annotation again: a write of it failed, and it says this now.
+    pub fn retry_memory(&mut self, pool: &str) {
+        self.memories.retry(pool);
+    }
+
     /// The allocation as it stands.
     #[must_use]
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    fn on_namespace(&mut self, name: String, view: Option<NamespaceView>) {
+        let (namespace, problems) = match view {
+            Some(view) => (Some(view.namespace), view.problems),
+            None => (None, Vec::new()),
+        };
+        let decisions = self.allocator.set_namespace(&name, namespace);
+        self.enqueue(&decisions);
+        if problems.is_empty() {
+            self.namespace_problems.remove(&name);
+        } else {
+            self.namespace_problems.insert(name, problems);
+        }
+        if self.synced {
+            self.tell_problems();
+        }
+    }
+
+    fn on_node(&mut self, name: String, addresses: Option<BTreeMap<IpAddr, Avoided>>) {
+        // Nodes report every few seconds that they are there; nearly always that is all.
+        if self.nodes.get(&name) == addresses.as_ref() {
+            return;
+        }
+        match addresses {
+            Some(addresses) => self.nodes.insert(name, addresses),
+            None => self.nodes.remove(&name),
+        };
+        // Of two nodes with one gateway, the first by name is told of.
+        let all = self.nodes.values().rev().flatten();
+        let all = all.map(|(address, whose)| (*address, whose.clone())).collect();
+        let decisions = self.allocator.set_avoided(all);
+        self.enqueue(&decisions);
+    }
+
+    /// What is to be recorded of those addresses that their pool no longer has.
+    fn kept(&self, view: &ServiceView, decision: Option<&Decision>) -> BTreeMap<IpAddr, Kept> {
+        let held = decision.map_or(&[][..], Decision::held);
+        let lost = held.iter().filter(|held| self.allocator.pool_of(held.address).is_none());
+        let record =
+            |held: &lbcore::Holding| match (self.chosen.get(&*held.pool), view.kept.get(&held.address)) {
+                (Some(advertisements), _) => {
+                    Kept { pool: held.pool.to_string(), advertisements: advertisements.clone() }
+                }
+                // A process before this one has seen the pool go.
+                (None, Some(kept)) if kept.pool == *held.pool => kept.clone(),
+                (None, _) => Kept { pool: held.pool.to_string(), ..Kept::default() },
+            };
+        lost.map(|held| (held.address, record(held))).collect()
     }
 
     fn on_service(&mut self, view: ServiceView) {
@@ -159,7 +255,7 @@ impl Controller {
             return;
         }
         match wish {
-            Wish::Addresses(request) => drop(self.allocator.request(*request)),
+            Wish::Addresses(request) => drop(self.allocator.request(request)),
             // What it holds is kept until its wish can be read again; one that holds nothing waits for that.
             Wish::Unclear(_) => {
                 let holds = |decision: Decision| !decision.held().is_empty();
@@ -183,11 +279,14 @@ impl Controller {
     fn adopt(&mut self) {
         let claim = |view: &ServiceView| {
             let request = match &view.wish {
-                Wish::Addresses(request) => (**request).clone(),
-                Wish::Unclear(_) => view.request_for_what_is_shown()?,
+                Wish::Addresses(request) => request.clone(),
+                Wish::Unclear(_) => view.request_for_what_is_shown()?.into(),
                 Wish::Nothing | Wish::NotOurs => return None,
             };
-            let (addresses, recorded_pool) = (view.addresses(), view.recorded_pool.clone());
+            let addresses = view.addresses();
+            // Of several addresses the record beside them names the pool of the first; this one is exact.
+            let kept = addresses.iter().find_map(|address| view.kept.get(address));
+            let recorded_pool = kept.map(|kept| kept.pool.clone()).or_else(|| view.recorded_pool.clone());
             Some(Claim { request, addresses, recorded_pool })
         };
         let claims = self.services.values().filter_map(claim).collect();
@@ -217,8 +316,20 @@ impl Controller {
         if before != after {
             self.notices.push(after);
         }
-        let between = changed.problems.iter().map(|problem| self.config.blame(problem));
-        let problems: BTreeSet<Problem> = self.config.problems().into_iter().chain(between).collect();
+        self.contradictions = changed.problems.iter().map(|problem| self.config.blame(problem)).collect();
+        let advertisements = self.config.advertisements();
+        for pool in self.allocator.pools() {
+            let choosing = advertisements.iter().filter(|it| it.chooses_pool(&pool.name, &pool.labels));
+            let names = choosing.map(|advertisement| advertisement.name.clone()).collect();
+            self.chosen.insert(pool.name.clone(), names);
+        }
+        self.tell_problems();
+    }
+
+    fn tell_problems(&mut self) {
+        let namespaces = self.namespace_problems.values().flatten().cloned();
+        let all = self.config.problems().into_iter().chain(self.contradictions.clone()).chain(namespaces);
+        let problems: BTreeSet<Problem> = all.collect();
         self.notices.extend(problems.difference(&self.problems).cloned().map(Notice::Problem));
         self.problems = problems;
     }

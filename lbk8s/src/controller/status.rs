@@ -1,5 +1,6 @@
 //! What a Service's status is to say, as a difference to what it says.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
@@ -11,8 +12,8 @@ use lbcore::{Decision, Refusal, ServiceKey};
 use serde_json::{Value, json};
 
 use crate::events::{Event, Severity};
-use crate::objects::annotations::ALLOCATED_FROM;
-use crate::objects::service::{ServiceView, Wish};
+use crate::objects::annotations::{ALLOCATED_FROM, KEPT};
+use crate::objects::service::{Kept, ServiceView, Wish};
 
 /// The type of our condition on a Service: whether it holds an address, and why or why not.
 pub const CONDITION: &str = "lbd.io/Assigned";
@@ -27,8 +28,11 @@ pub struct Write {
     ingress: Vec<LoadBalancerIngress>,
     /// The pool to record; `None` removes the record.
     pool: Option<String>,
+    /// What to record of addresses that their pool no longer has.
+    kept: BTreeMap<IpAddr, Kept>,
     /// Our condition; `None` removes it.
     condition: Option<Assigned>,
+    kept_before: BTreeMap<IpAddr, Kept>,
     /// All conditions as they were.
     conditions: Vec<Condition>,
     /// What to tell once it is written.
@@ -69,15 +73,24 @@ impl Write {
         });
         let others = self.conditions.iter().filter(|condition| condition.type_ != CONDITION).cloned();
         let conditions: Vec<Condition> = others.chain(ours).collect();
+        let mut annotations = json!({ALLOCATED_FROM: self.pool});
+        if self.kept != self.kept_before {
+            let kept = (!self.kept.is_empty()).then(|| json!(self.kept).to_string());
+            annotations[KEPT] = json!(kept);
+        }
         json!({
-            "metadata": {"resourceVersion": self.version, "annotations": {ALLOCATED_FROM: self.pool}},
+            "metadata": {"resourceVersion": self.version, "annotations": annotations},
             "status": {"loadBalancer": {"ingress": self.ingress}, "conditions": conditions},
         })
     }
 }
 
 /// What has to be written so that the Service shows `decision`; nothing if it does already.
-pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<Write> {
+pub(super) fn write(
+    view: &ServiceView,
+    decision: Option<&Decision>,
+    kept: BTreeMap<IpAddr, Kept>,
+) -> Option<Write> {
     let held: &[Holding] = decision.map_or(&[], Decision::held);
     let condition = match &view.wish {
         // Not ours to touch; and of what is none, only our own traces are removed.
@@ -92,12 +105,12 @@ pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<W
         Wish::Addresses(_) => Some(describe(decision?)),
     };
     let unclear_and_unheld = matches!(view.wish, Wish::Unclear(_)) && held.is_empty();
-    let (ingress, pool) = if unclear_and_unheld {
+    let (ingress, pool, kept) = if unclear_and_unheld {
         // Held before this process started, and not adopted because the wish cannot be read: left as it is.
-        (view.ingress.clone(), view.recorded_pool.clone())
+        (view.ingress.clone(), view.recorded_pool.clone(), view.kept.clone())
     } else {
         let pool = held.first().map(|holding| holding.pool.to_string());
-        (ingress(view, held), pool)
+        (ingress(view, held), pool, kept)
     };
     let written = view.condition(CONDITION);
     let same_condition = match (&condition, written) {
@@ -108,7 +121,7 @@ pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<W
         (None, None) => true,
         _ => false,
     };
-    if same_condition && ingress == view.ingress && pool == view.recorded_pool {
+    if same_condition && ingress == view.ingress && pool == view.recorded_pool && kept == view.kept {
         return None;
     }
     let moved = addresses(&ingress) != view.addresses();
@@ -118,6 +131,8 @@ pub(super) fn write(view: &ServiceView, decision: Option<&Decision>) -> Option<W
         version: view.version.clone(),
         ingress,
         pool,
+        kept,
+        kept_before: view.kept.clone(),
         condition,
         conditions: view.conditions.clone(),
         event,
@@ -140,6 +155,8 @@ pub(super) fn give_up(view: &ServiceView, held: &[IpAddr]) -> Option<Write> {
         version: view.version.clone(),
         ingress,
         pool: view.recorded_pool.clone(),
+        kept: view.kept.clone(),
+        kept_before: view.kept.clone(),
         condition,
         conditions: view.conditions.clone(),
         event: None,
@@ -164,8 +181,8 @@ fn describe(decision: &Decision) -> Assigned {
         None => Assigned { status: "True", reason: "Assigned".to_owned(), message: holdings.join(", ") },
         Some(refusal) => {
             let mut message = refusal.to_string();
-            // Of a lost pool the refusal itself names address and pool.
-            if !held.is_empty() && !matches!(refusal, Refusal::PoolGone { .. }) {
+            // Of one that is kept the refusal itself names address and pool.
+            if !held.is_empty() && !matches!(refusal, Refusal::Kept { .. }) {
                 message = format!("{}; {message}", holdings.join(", "));
             }
             Assigned { status: status(held), reason: refusal.code().to_owned(), message }

@@ -1,6 +1,24 @@
-//! MetalLB's annotations on Services, under the stable prefix and the deprecated one.
+//! Annotations: MetalLB's, under the stable prefix and the deprecated one, and our own.
+//!
+//! What MetalLB's schema has no field for is written as an annotation under our own prefix, [`OWN_PREFIX`]:
+//!
+//! | on | annotation | value | meaning |
+//! |---|---|---|---|
+//! | `IPAddressPool` | [`EXCLUDE`] | addresses, CIDRs and ranges, separated by commas | never given out |
+//! | | [`EXCLUDE_NETWORK_ADDRESSES`] | `true` or `false` | leave out the first and the last address of every entry that is a whole IPv4 subnet, and the first of an IPv6 subnet |
+//! | | [`RESERVE`] | `ADDRESSES=NAMESPACE/NAME`, separated by commas; `*` and `?` in the names | given to these Services only, which get them first |
+//! | | [`STICKY`] | a duration, as in `10m` or `24h` | a Service that is deleted and made again within it gets the same address |
+//! | | [`COOL_DOWN`] | a duration | a freed address is the last to be given to another Service until it is over |
+//! | | [`STATE`] | `active`, `cordoned` or `draining` | whether the pool gives out addresses |
+//! | `IPAddressPool`, `Service`, `Namespace` | [`RELEASE`] | `all`, or addresses, CIDRs and ranges | addresses that may be taken from Services because their pool is drained or has them no more |
+//! | `Node` | [`GATEWAYS`] | addresses, separated by commas | where the node sends its traffic: never given out unless asked for |
+//! | written on `IPAddressPool` | [`REMEMBERED`] | JSON | which Service had which address, for `sticky` and `cool-down` |
+//! | written on `Service` | [`KEPT`] | JSON | of an address that its pool no longer has: that pool, and the advertisements under which it stays announced |
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use super::{ObjectRef, Problem};
 
 /// The prefix to use.
 pub const PREFIX: &str = "metallb.io/";
@@ -15,6 +33,60 @@ pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
 pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
 /// Written by the controller: the pool of the address held.
 pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
+
+/// The prefix of what has no counterpart in MetalLB.
+pub const OWN_PREFIX: &str = "lbd.io/";
+/// On a pool: addresses never given out.
+pub const EXCLUDE: &str = "lbd.io/exclude";
+/// On a pool: whether network and broadcast addresses are left out.
+pub const EXCLUDE_NETWORK_ADDRESSES: &str = "lbd.io/exclude-network-addresses";
+/// On a pool: addresses kept for Services by name.
+pub const RESERVE: &str = lbcore::pool::RESERVE;
+/// On a pool: how long a deleted Service can come back to its address.
+pub const STICKY: &str = "lbd.io/sticky";
+/// On a pool: how long a freed address is the last to be given to another Service.
+pub const COOL_DOWN: &str = "lbd.io/cool-down";
+/// On a pool: whether it gives out addresses.
+pub const STATE: &str = "lbd.io/state";
+/// On a pool, a Service or a Namespace: addresses that may be taken away.
+pub const RELEASE: &str = "lbd.io/release";
+/// On a Node: where it sends its traffic.
+pub const GATEWAYS: &str = "lbd.io/gateways";
+/// Written on a pool: which Service had which address.
+pub const REMEMBERED: &str = "lbd.io/remembered";
+/// Written on a Service: where an address came from that its pool no longer has.
+pub const KEPT: &str = "lbd.io/kept";
+
+/// Those of our own that may stand on a pool.
+pub const ON_POOLS: [&str; 8] =
+    [EXCLUDE, EXCLUDE_NETWORK_ADDRESSES, RESERVE, STICKY, COOL_DOWN, STATE, RELEASE, REMEMBERED];
+
+/// The field path of an annotation.
+#[must_use]
+pub fn path(key: &str) -> String {
+    format!("metadata.annotations[{key}]")
+}
+
+/// Reads an annotation of our own; an empty value counts as none, a bad one is a problem.
+pub(super) fn read<T, E: Display>(
+    object: &ObjectRef,
+    annotations: &BTreeMap<String, String>,
+    key: &str,
+    problems: &mut Vec<Problem>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    let value = annotations.get(key)?.trim();
+    if value.is_empty() {
+        return None;
+    }
+    match parse(value) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problems.push(Problem::new(object, path(key), error));
+            None
+        }
+    }
+}
 
 /// The value of an annotation under whichever prefix has one, with the whole key. The stable prefix wins, but
 /// an empty value under it does not hide the other.

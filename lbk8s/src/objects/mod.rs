@@ -9,6 +9,7 @@ pub mod config;
 pub mod config_map;
 pub mod endpoints;
 pub mod metallb;
+pub mod namespace;
 pub mod node;
 pub mod pool;
 mod selector;

@@ -1,12 +1,15 @@
 //! A Service as allocation and announcing see it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use lbcore::{Families, Family, Labels, Port, Protocol, Request, ServiceKey, Sharing};
+
+use serde::{Deserialize, Serialize};
 
 use super::{ObjectRef, Problem, annotations, created};
 
@@ -27,6 +30,8 @@ pub struct ServiceView {
     pub conditions: Vec<Condition>,
     /// The pool recorded beside the addresses.
     pub recorded_pool: Option<String>,
+    /// What is recorded of addresses that their pool no longer has.
+    pub kept: BTreeMap<IpAddr, Kept>,
     /// Its labels.
     pub labels: Labels,
     /// `externalTrafficPolicy: Local`.
@@ -40,13 +45,28 @@ pub struct ServiceView {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
     /// Addresses.
-    Addresses(Box<Request>),
+    Addresses(Arc<Request>),
     /// It is ours, but what it asks for cannot be read. What it holds stays.
     Unclear(Vec<Problem>),
     /// It is of another type, or has no cluster address yet: nothing, and what it held is free.
     Nothing,
     /// It is another implementation's (`spec.loadBalancerClass`): not to be touched.
     NotOurs,
+}
+
+/// Where an address came from that its pool no longer has: an entry of [`annotations::KEPT`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The pool it came from.
+    pub pool: String,
+    /// The advertisements that chose the pool last; under these it stays announced.
+    pub advertisements: BTreeSet<String>,
+}
+
+fn read_kept(service: &Service) -> BTreeMap<IpAddr, Kept> {
+    // We wrote it ourselves; what somebody else made of it counts as nothing.
+    let text = service.annotations().get(annotations::KEPT);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// The class of Services that are ours: without one, those that name no class.
@@ -70,6 +90,7 @@ impl ServiceView {
             ingress: status.load_balancer.and_then(|status| status.ingress).unwrap_or_default(),
             conditions: status.conditions.unwrap_or_default(),
             recorded_pool: service.annotations().get(annotations::ALLOCATED_FROM).cloned(),
+            kept: read_kept(service),
             labels: service.labels().clone(),
             local: spec.external_traffic_policy.as_deref() == Some("Local"),
         }
@@ -131,19 +152,24 @@ fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class) -> Wish {
         }
     };
     let addresses = read_addresses(service, spec, &object, &mut problems);
+    let release =
+        annotations::read(&object, service.annotations(), annotations::RELEASE, &mut problems, str::parse);
+    let release = release.unwrap_or_default();
     let (Some(families), true) = (families, problems.is_empty()) else {
         return Wish::Unclear(problems);
     };
     let key = ServiceKey::new(object.namespace.as_str(), object.name.as_str());
-    let annotation = |name| annotations::find(service.annotations(), name).map(|(_, value)| value.to_owned());
-    let sharing = annotation(annotations::ALLOW_SHARED_IP).map(|key| Sharing { key, backend: backend(spec) });
-    Wish::Addresses(Box::new(Request {
+    let annotation = |name| annotations::find(service.annotations(), name).map(|(_, value)| value);
+    let sharing = annotation(annotations::ALLOW_SHARED_IP)
+        .map(|key| Sharing { key: key.to_owned(), backend: backend(spec) });
+    Wish::Addresses(Arc::new(Request {
         created: created(service),
         addresses,
-        pool: annotation(annotations::ADDRESS_POOL),
+        pool: annotation(annotations::ADDRESS_POOL).map(Arc::from),
         sharing,
         ports: read_ports(spec),
         labels: service.labels().clone(),
+        release,
         ..Request::new(key, families)
     }))
 }
@@ -247,7 +273,7 @@ mod tests {
 
     fn request(annotations: &Value, spec: &Value) -> Request {
         match wish(annotations, spec) {
-            Wish::Addresses(request) => *request,
+            Wish::Addresses(request) => (*request).clone(),
             other => panic!("{other:?}"),
         }
     }

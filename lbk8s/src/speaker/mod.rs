@@ -183,7 +183,10 @@ impl Speaker {
             local: view.local,
             endpoints: self.endpoints(&view.key),
         });
-        let announced = Announced { address, pool, pool_labels, services: services.collect() };
+        // Of an address that its pool no longer has, the advertisements that chose the pool last are on record.
+        let kept = views.iter().find_map(|view| view.kept.get(&address));
+        let under = kept.map(|kept| kept.advertisements.clone()).filter(|names| !names.is_empty());
+        let announced = Announced { address, pool, pool_labels, under, services: services.collect() };
         Some(elect(&announced, &self.advertisements, &self.nodes))
     }
 

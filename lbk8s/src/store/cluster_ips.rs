@@ -48,8 +48,11 @@ impl ClusterIps {
             _ => return Err(format!("spec.ipFamilyPolicy: Unsupported value: {policy}")),
         };
         let given: Vec<IpAddr> = if headless { Vec::new() } else { self.take(key, families, &asked)? };
-        let listed =
-            if headless { families.wanted() } else { given.iter().map(|ip| Family::of(*ip)).collect() };
+        let listed = if headless {
+            families.wanted().to_vec()
+        } else {
+            given.iter().map(|ip| Family::of(*ip)).collect()
+        };
         let texts: Vec<String> =
             if headless { vec!["None".to_owned()] } else { given.iter().map(ToString::to_string).collect() };
         spec.insert("ipFamilies".to_owned(), json!(listed));
