@@ -31,6 +31,7 @@
 //! | [`request`] | what a service asks for |
 //! | [`allocator`] | the decision of who holds which address |
 //! | [`reason`] | why it was decided so |
+//! | [`plan`] | what would happen, and the difference between two worlds |
 //! | [`advertisement`] | which pools are announced from which nodes and interfaces |
 //! | [`ownership`] | the decision of which node answers |
 
@@ -39,6 +40,7 @@ pub mod allocator;
 mod family;
 mod key;
 pub mod ownership;
+pub mod plan;
 pub mod pool;
 pub mod range;
 pub mod reason;

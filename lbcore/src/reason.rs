@@ -24,6 +24,21 @@ pub enum Grant {
     Adopted,
 }
 
+impl Grant {
+    /// A short, stable word for machines.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Lowest => "Lowest",
+            Self::Requested => "Requested",
+            Self::Shared => "Shared",
+            Self::Reserved => "Reserved",
+            Self::Remembered => "Remembered",
+            Self::Adopted => "Held",
+        }
+    }
+}
+
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -250,6 +265,21 @@ pub enum Verdict {
     NotTheFirstPool,
 }
 
+impl Verdict {
+    /// A short, stable word for machines.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OnRequestOnly => "OnRequestOnly",
+            Self::NotAdmitted => "PoolNotAllowed",
+            Self::NoSuchFamily => "NoSuchFamily",
+            Self::Full { .. } => "PoolExhausted",
+            Self::Cordoned => "PoolCordoned",
+            Self::NotTheFirstPool => "NotTheFirstPool",
+        }
+    }
+}
+
 impl fmt::Display for PoolVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pool {:?} ", self.pool)?;
@@ -277,6 +307,27 @@ impl fmt::Display for PoolVerdict {
 }
 
 impl Refusal {
+    /// Whether no address that comes free could help: the service asks for something that is not to be had, and
+    /// it or a pool has to be changed.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::UnknownPool { .. }
+            | Self::NotAdmitted { .. }
+            | Self::OutsidePools { .. }
+            | Self::OtherPool { .. }
+            | Self::FamilyNotWanted { .. }
+            | Self::Excluded { .. }
+            | Self::Reserved { .. } => true,
+            Self::NoPools
+            | Self::NoneFree { .. }
+            | Self::Cordoned { .. }
+            | Self::Taken { .. }
+            | Self::Kept { .. }
+            | Self::NotAlone { .. } => false,
+        }
+    }
+
     /// A short, stable word for machines, in the form Kubernetes wants for a condition's reason.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lbcore::ServiceKey;
 
 use crate::exit::{EXIT_CODES, Outcome};
 
@@ -23,6 +24,8 @@ const EXAMPLES: &str = "\
 Begin with:
   lbd demo                                  see the whole story, without root and without a cluster
   lbd run --manifests pool.yaml services/   serve Services from files on this host
+  lbd plan -f pool.yaml -f services/        what every Service would get, and why, offline
+  lbd check -f pool.yaml                    what is wrong with manifests, offline
   lbd controller                            in a cluster, once
   lbd speaker --node-name $NODE_NAME        in a cluster, on every node";
 
@@ -36,8 +39,126 @@ pub(crate) enum Command {
     Controller(ControllerArguments),
     /// Answer on this node for the addresses it owns (on every node)
     Speaker(SpeakerArguments),
+    /// Show what every Service of manifests would get, and why; needs no cluster
+    #[command(after_help = VERDICTS)]
+    Plan(PlanArguments),
+    /// Show all that is wrong with manifests; needs no cluster
+    #[command(after_help = VERDICTS)]
+    Check(CheckArguments),
+    /// Show which pools were looked at for a Service, in which order, and why each was passed over
+    Explain(ExplainArguments),
+    /// Turn a ConfigMap of MetalLB before v0.13 into today's objects
+    Convert(ConvertArguments),
     /// Print the version
     Version,
+}
+
+const VERDICTS: &str = "\
+An error is something that is not in force as it is written, a warning something that is in force but probably
+not meant.
+
+Exit codes:
+  0  no errors (with --strict: no warnings either)
+  1  errors
+  2  the arguments are not right";
+
+/// In which form to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}
+
+/// What becomes of held addresses that their pool no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LostAddresses {
+    /// They are kept until the Service goes or lbd.io/release gives them up
+    Keep,
+    /// They are taken away at once, as MetalLB does
+    TakeAway,
+}
+
+impl From<LostAddresses> for lbcore::LostAddresses {
+    fn from(lost: LostAddresses) -> Self {
+        match lost {
+            LostAddresses::Keep => Self::Keep,
+            LostAddresses::TakeAway => Self::TakeAway,
+        }
+    }
+}
+
+/// How manifests are taken.
+#[derive(Debug, Args)]
+pub(crate) struct WorldArguments {
+    /// The namespace of pools and advertisements
+    #[arg(long, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// Serve only Services of this loadBalancerClass. By default: those without a class
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) lb_class: Option<String>,
+    /// What becomes of addresses that Services hold and no pool has any more
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    pub(crate) lost_addresses: LostAddresses,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable)
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Show what changes against these manifests: what Services get there is what they hold when the others come
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub(crate) against: Vec<PathBuf>,
+    /// In which form to print
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Let warnings count as errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) world: WorldArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable)
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// In which form to print
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Let warnings count as errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) world: WorldArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The Service
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub(crate) service: ServiceKey,
+    /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable)
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// In which form to print
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) output: Format,
+    #[command(flatten)]
+    pub(crate) world: WorldArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArguments {
+    /// The ConfigMap, or with --only-data the text in it; - for standard input
+    #[arg(short, long = "file", default_value = "-", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The file holds the text under data.config alone
+    #[arg(long)]
+    pub(crate) only_data: bool,
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +180,9 @@ pub(crate) struct RunArguments {
     /// Answer on this interface only (repeatable). By default: on the interfaces that carry an address's subnet
     #[arg(long = "interface", short, value_name = "NAME")]
     pub(crate) interfaces: Vec<String>,
+    /// What becomes of addresses that Services hold and no pool has any more
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    pub(crate) lost_addresses: LostAddresses,
     /// The name of this host as a node. By default: its host name
     #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: Option<String>,
@@ -87,6 +211,9 @@ pub(crate) struct ServerArguments {
 pub(crate) struct ControllerArguments {
     #[command(flatten)]
     pub(crate) server: ServerArguments,
+    /// What becomes of addresses that Services hold and no pool has any more
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    pub(crate) lost_addresses: LostAddresses,
 }
 
 #[derive(Debug, Args)]

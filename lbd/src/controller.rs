@@ -15,6 +15,7 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
         let settings = Settings {
             namespace: arguments.server.namespace,
             class: arguments.server.lb_class,
+            lost_addresses: arguments.lost_addresses.into(),
             ..Settings::default()
         };
         tracing::info!(

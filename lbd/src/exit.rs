@@ -30,6 +30,20 @@ pub(crate) enum Failure {
     /// The thread that answers is gone; its last words are above.
     #[error("the thread that answers ARP has ended; nothing is announced any more")]
     AnsweringEnded,
+    /// Problems were found, and have been shown.
+    #[error("problems were found")]
+    Found,
+    /// The files have no such Service.
+    #[error("there is no Service {name} in these files{hint}")]
+    NoSuchService {
+        /// The Service.
+        name: String,
+        /// The one that was probably meant.
+        hint: String,
+    },
+    /// A ConfigMap cannot be converted; all reasons.
+    #[error("nothing is converted:\n{0}")]
+    Convert(String),
     /// Stopped from outside before the work was done.
     #[error("interrupted")]
     Interrupted,
@@ -57,6 +71,7 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Failure::Lab(LabError::Forbidden { .. })
         | Failure::Start(StartError::Socket(OpenError::NotPermitted(_))) => 3,
         Failure::Interrupted => 130,
+        Failure::Found => return ExitCode::FAILURE,
         // Whoever read our output has gone: the work is not done, and nobody is left to be told.
         Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::FAILURE,
         _ => 1,

@@ -9,6 +9,7 @@ mod controller;
 mod demo;
 mod exit;
 mod logs;
+mod offline;
 mod run;
 mod shutdown;
 mod speaker;
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Controller(arguments) => controller::main(arguments),
         Command::Speaker(arguments) => speaker::main(arguments),
+        Command::Plan(arguments) => offline::plan::main(&arguments),
+        Command::Check(arguments) => offline::check::main(&arguments),
+        Command::Explain(arguments) => offline::explain::main(&arguments),
+        Command::Convert(arguments) => offline::convert::main(&arguments),
         Command::Version => cli::print_version(),
     };
     exit::report(result)

@@ -13,6 +13,7 @@
 //! | [`objects`] | | Kubernetes objects become values of `lbcore` |
 //! | [`schema`] | | unknown fields and wrong types in an object |
 //! | [`manifest`] | | YAML files as objects, with the line of every field |
+//! | [`offline`] | | plans, checks and explanations of manifests, without a cluster |
 //! | [`watching`] | | watches as a stream of changes |
 //! | [`controller`] | `controller` | who holds which address |
 //! | [`speaker`] | `speaker` | which node answers, and the answering |
@@ -20,14 +21,17 @@
 
 #[cfg(feature = "controller")]
 pub mod controller;
+pub mod convert;
 pub mod events;
 pub mod manifest;
 pub mod objects;
+pub mod offline;
 pub mod schema;
 #[cfg(feature = "speaker")]
 pub mod speaker;
 #[cfg(feature = "store")]
 pub mod store;
+pub mod suggest;
 pub mod watching;
 
 pub use objects::{ObjectRef, Problem};

@@ -6,6 +6,11 @@ use serde::de::DeserializeOwned;
 use serde_ignored::Path;
 use serde_json::Value;
 
+/// The code of a field that nobody reads.
+pub const UNKNOWN_FIELD: &str = "UnknownField";
+/// The code of a value that does not fit its field.
+pub const INVALID_VALUE: &str = "InvalidValue";
+
 /// Something in an object that its kind does not have or does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

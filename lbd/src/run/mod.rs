@@ -45,7 +45,11 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn_local(show.clone().follow(store.client()));
     let notices = show.clone();
-    let settings = controller::Settings { identity: node.clone(), ..controller::Settings::default() };
+    let settings = controller::Settings {
+        identity: node.clone(),
+        lost_addresses: arguments.lost_addresses.into(),
+        ..controller::Settings::default()
+    };
     let client = store.client();
     tasks.spawn_local(async move {
         controller::run(client, settings, move |notice| notices.notice(notice)).await;

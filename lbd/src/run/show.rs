@@ -10,10 +10,10 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, Client, ResourceExt};
+use lbk8s::ObjectRef;
 use lbk8s::controller::Notice;
 use lbk8s::manifest::Manifest;
 use lbk8s::watching::{Watched, config, follow};
-use lbk8s::{ObjectRef, Problem};
 
 const DIM: Style = Style::new().dimmed();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -114,8 +114,7 @@ impl Show {
         let place = manifest.map(|manifest| {
             // The sentence begins with the field where one is at fault.
             let field = note.split_once(": ").map_or("", |(field, _)| field);
-            let problem = Problem { object: object.clone(), path: field.to_owned(), message: String::new() };
-            format!("{}: ", manifest.locate_problem(&problem))
+            format!("{}: ", manifest.locate_path(field))
         });
         print(&format!("{style}{reason}{style:#}  {}{object}: {note}", place.unwrap_or_default()));
     }

@@ -2,8 +2,8 @@
 
 use serde_saphyr::granit_parser::{self as parser, Event, Parser};
 
-/// A document with the line before which it begins (0 for the first), or the line of a mistake and what it is.
-pub(super) type Document<'t> = Result<(u64, &'t str), (u64, String)>;
+/// A document with the byte at which it begins, or the line of a mistake and what it is.
+pub(super) type Document<'t> = Result<(usize, &'t str), (u64, String)>;
 
 /// Takes a text apart into documents. A syntax error ends its document and no other.
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
@@ -19,8 +19,7 @@ pub(super) fn split(text: &str) -> Vec<Document<'_>> {
             Some(Ok((Event::DocumentEnd, span))) => {
                 let end = span.end.byte_offset().unwrap_or(text.len());
                 if let Some(start) = start.take() {
-                    let before = text[..start].matches('\n').count() as u64;
-                    documents.push(Ok((before, &text[start..end.max(start)])));
+                    documents.push(Ok((start, &text[start..end.max(start)])));
                 }
             }
             Some(Ok(_)) => {}

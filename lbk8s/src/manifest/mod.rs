@@ -7,15 +7,19 @@ pub mod apply;
 mod documents;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use self::tree::Tree;
 use crate::ObjectRef;
 use crate::objects::Problem;
-use crate::schema::{FieldPath, Step};
+use crate::objects::annotations::UNKNOWN_ANNOTATION;
+use crate::schema::{FieldPath, Step, UNKNOWN_FIELD};
 
 /// An object from a file.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub struct Manifest {
     pub value: Value,
     /// Where its document begins.
     pub place: Place,
+    /// The whole text of the file.
+    pub source: Arc<str>,
     tree: Tree,
 }
 
@@ -78,6 +84,8 @@ pub struct Manifests {
     pub objects: Vec<Manifest>,
     /// What could not be read.
     pub errors: Vec<ManifestError>,
+    /// The texts of the files that have objects or errors.
+    pub sources: BTreeMap<PathBuf, Arc<str>>,
 }
 
 /// The files that a path stands for: itself, or of a folder the manifests in it, by name.
@@ -128,17 +136,25 @@ pub fn load(paths: &[PathBuf]) -> Manifests {
 impl Manifests {
     /// Reads the objects of a text that stands in `file`.
     pub fn read(&mut self, file: &Path, text: &str) {
+        let source: Arc<str> = text.into();
+        self.sources.insert(file.to_owned(), source.clone());
+        // Where the document before began: its byte and its line, from 0.
+        let mut reached = (0, 0);
         for document in documents::split(text) {
             let at = |line| Place { file: file.to_owned(), line };
-            let parsed = document.and_then(|(line, text)| Tree::parse(text, line).map(|tree| (line, tree)));
+            let parsed = document.and_then(|(start, document)| {
+                let before = reached.1 + text[reached.0..start].matches('\n').count() as u64;
+                reached = (start, before);
+                Tree::parse(document, before, start).map(|tree| (before, tree))
+            });
             match parsed {
                 Err((line, why)) => self.errors.push(ManifestError::Syntax { place: at(line), why }),
-                Ok((line, tree)) => self.add(&at(tree.line().max(line)), tree),
+                Ok((line, tree)) => self.add(&at(tree.line().max(line)), &source, tree),
             }
         }
     }
 
-    fn add(&mut self, place: &Place, tree: Tree) {
+    fn add(&mut self, place: &Place, source: &Arc<str>, tree: Tree) {
         let value = tree.value();
         if value.is_null() {
             return;
@@ -146,7 +162,7 @@ impl Manifests {
         if value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array() {
             for item in tree.into_items() {
                 let place = Place { line: item.line(), ..place.clone() };
-                self.add(&place, item);
+                self.add(&place, source, item);
             }
             return;
         }
@@ -162,7 +178,7 @@ impl Manifests {
         });
         let wrong: Vec<String> = wrong.collect();
         if wrong.is_empty() {
-            self.objects.push(Manifest { value, place: place.clone(), tree });
+            self.objects.push(Manifest { value, place: place.clone(), source: source.clone(), tree });
         } else {
             let why = wrong.join(", ");
             self.errors.push(ManifestError::NotAnObject { place: place.clone(), why });
@@ -207,7 +223,27 @@ impl Manifest {
     /// The place that a problem is about. Its path may lead on into the text of a ConfigMap.
     #[must_use]
     pub fn locate_problem(&self, problem: &Problem) -> Place {
+        self.locate_path(&problem.path)
+    }
+
+    /// The bytes of [`Manifest::source`] that a problem is about, if they can be told.
+    #[must_use]
+    pub fn span_of(&self, problem: &Problem) -> Option<Range<usize>> {
         let (outer, inner) = problem.path.split_once(": ").unwrap_or((&problem.path, ""));
+        let outer = annotation(outer).unwrap_or_else(|| FieldPath::parse(outer));
+        let by_name = problem.code == UNKNOWN_FIELD || problem.code == UNKNOWN_ANNOTATION;
+        let span = if inner.is_empty() {
+            self.tree.span(outer.steps(), by_name, problem.span)
+        } else {
+            self.tree.span_inside(outer.steps(), FieldPath::parse(inner).steps(), by_name, problem.span)
+        };
+        span.filter(|span| self.source.get(span.clone()).is_some_and(|text| !text.is_empty()))
+    }
+
+    /// The place of a field by its path, which may lead on into the text of a ConfigMap (`data.config: peers`).
+    #[must_use]
+    pub fn locate_path(&self, path: &str) -> Place {
+        let (outer, inner) = path.split_once(": ").unwrap_or((path, ""));
         let outer = annotation(outer).unwrap_or_else(|| FieldPath::parse(outer));
         let line = self.tree.locate(outer.steps());
         if inner.is_empty() {
@@ -266,11 +302,9 @@ mod tests {
     fn problems_inside_the_text_of_a_config_map_are_found_on_their_lines() {
         let text = "kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: config\n  namespace: metallb-system\ndata:\n  config: |\n    address-pools:\n    - name: default\n      protocol: layer2\n      addresses:\n      - 10.0.0.9-10.0.0.1\n";
         let manifests = read(text);
-        let problem = Problem {
-            object: manifests.objects[0].reference(),
-            path: "data.config: address-pools[0].addresses[0]".to_owned(),
-            message: String::new(),
-        };
+        let object = manifests.objects[0].reference();
+        let problem =
+            Problem::new(&object, "InvalidAddress", "data.config: address-pools[0].addresses[0]", "");
         assert_eq!(manifests.objects[0].locate_problem(&problem).line, 12);
     }
 

@@ -1,6 +1,7 @@
 //! A document as a tree in which every part knows its line.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -13,8 +14,11 @@ use crate::schema::Step;
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
     root: Spanned<Node>,
-    /// Lines of the text before the document.
+    /// Lines of the file before the document.
     before: u64,
+    /// Bytes of the file before the document.
+    start: usize,
+    /// The document.
     text: Arc<str>,
 }
 
@@ -26,10 +30,10 @@ enum Node {
 }
 
 impl Tree {
-    /// Parses one document that stands behind `before` lines.
-    pub(super) fn parse(text: &str, before: u64) -> Result<Self, (u64, String)> {
+    /// Parses one document that stands behind `before` lines and `start` bytes.
+    pub(super) fn parse(text: &str, before: u64, start: usize) -> Result<Self, (u64, String)> {
         match serde_saphyr::from_str(text) {
-            Ok(root) => Ok(Self { root, before, text: text.into() }),
+            Ok(root) => Ok(Self { root, before, start, text: text.into() }),
             Err(error) => {
                 let line = error.location().map_or(0, |location| location.line());
                 Err((before + line, error.without_snippet().to_string()))
@@ -51,7 +55,8 @@ impl Tree {
         let Node::Map(fields) = self.root.value else { return Vec::new() };
         let items = fields.into_iter().find(|(key, _)| key.value == "items");
         let Some((_, Spanned { value: Node::List(items), .. })) = items else { return Vec::new() };
-        items.into_iter().map(|root| Self { root, before: self.before, text: self.text.clone() }).collect()
+        let item = |root| Self { root, text: self.text.clone(), ..self };
+        items.into_iter().map(item).collect()
     }
 
     /// The line of a field, or of its nearest parent that is there.
@@ -76,8 +81,82 @@ impl Tree {
         }
         // The line given is that of the first text; blank lines before it belong to the text too.
         let blank = text.bytes().take_while(|byte| *byte == b'\n').count() as u64;
-        let inside = Self::parse(text, start.saturating_sub(1 + blank)).ok()?;
+        let inside = Self::parse(text, start.saturating_sub(1 + blank), 0).ok()?;
         Some(inside.locate(inner))
+    }
+
+    /// The bytes of the file in which a field stands: its name if `by_name` or if its value spans lines, else its
+    /// value, or `part` of that. Of a field that is not there, its nearest parent.
+    pub(super) fn span(
+        &self,
+        path: &[Step],
+        by_name: bool,
+        part: Option<(usize, usize)>,
+    ) -> Option<Range<usize>> {
+        let (mut at, mut name) = (&self.root, None);
+        for step in path {
+            match (step, &at.value) {
+                (Step::Key(key), Node::Map(fields)) => {
+                    let Some((key, value)) = fields.iter().find(|(name, _)| name.value == *key) else {
+                        break;
+                    };
+                    (at, name) = (value, bytes_of(key));
+                }
+                (Step::Index(index), Node::List(entries)) => {
+                    let Some(entry) = entries.get(*index) else { break };
+                    at = entry;
+                    name = bytes_of(entry).or(name);
+                }
+                _ => break,
+            }
+        }
+        let value = bytes_of(at).filter(|_| matches!(at.value, Node::Leaf(_)));
+        let within = |range: Range<usize>| self.start + range.start..self.start + range.end;
+        let whole = value.filter(|range| !by_name && !range.is_empty());
+        let Some(whole) = whole.filter(|range| !self.text[range.clone()].contains('\n')) else {
+            return name.map(within);
+        };
+        if let (Some((first, end)), Node::Leaf(Value::String(text))) = (part, &at.value) {
+            // Quotes stand around the text; with escapes in it the places differ, and then all of it is meant.
+            let inner = self.text[whole.clone()].find(text.as_str()).map(|quote| whole.start + quote);
+            if let Some(inner) = inner.filter(|_| first < end && end <= text.len()) {
+                return Some(within(inner + first..inner + end));
+            }
+        }
+        Some(within(whole))
+    }
+
+    /// The same of a field inside a text that is itself YAML and stands here as a block of lines.
+    pub(super) fn span_inside(
+        &self,
+        outer: &[Step],
+        inner: &[Step],
+        by_name: bool,
+        part: Option<(usize, usize)>,
+    ) -> Option<Range<usize>> {
+        let block = self.walk(outer).1?;
+        let Node::Leaf(Value::String(text)) = &block.value else { return None };
+        let place = Self::parse(text, 0, 0).ok()?.span(inner, by_name, part)?;
+        let line_start = text[..place.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[line_start..].find('\n').map_or(text.len(), |length| line_start + length);
+        let line = &text[line_start..line_end];
+        // The line stands in the document with blanks before it.
+        let number = text[..line_start].matches('\n').count();
+        let from = bytes_of(block).map_or(0, |range| range.start);
+        let from = self.text[..from].rfind('\n').map_or(0, |newline| newline + 1);
+        let mut offset = from;
+        let mut candidates = Vec::new();
+        for written in self.text[from..].split_inclusive('\n') {
+            let bare = written.trim_end_matches(['\n', '\r']);
+            if bare.ends_with(line) && bare[..bare.len() - line.len()].trim().is_empty() {
+                candidates.push(offset + bare.len() - line.len());
+            }
+            offset += written.len();
+        }
+        // Equal lines are told apart by how many of them come before.
+        let before = text.lines().take(number).filter(|other| *other == line).count();
+        let start = self.start + candidates.get(before)? + (place.start - line_start);
+        Some(start..start + (place.end.min(line_end) - place.start))
     }
 
     fn walk(&self, path: &[Step]) -> (u64, Option<&Spanned<Node>>) {
@@ -99,6 +178,13 @@ impl Tree {
         }
         (line, Some(at))
     }
+}
+
+/// The bytes of the document in which something stands.
+fn bytes_of<T>(it: &Spanned<T>) -> Option<Range<usize>> {
+    let span = it.referenced.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    Some(start..start + usize::try_from(span.byte_len()?).ok()?)
 }
 
 impl Node {

@@ -25,7 +25,7 @@ pub fn read(advertisement: &L2Advertisement) -> Result<Advertisement, Vec<Proble
         let path = format!("spec.preferredNodeSelectors[{index}]");
         if !(1..=100).contains(&entry.weight) {
             let message = format!("{} is out of range; a weight goes from 1 to 100", entry.weight);
-            problems.push(Problem::new(&object, format!("{path}.weight"), message));
+            problems.push(Problem::new(&object, "InvalidWeight", format!("{path}.weight"), message));
         }
         let preference =
             selector::read(&object, &format!("{path}.preference"), &entry.preference, &mut problems);

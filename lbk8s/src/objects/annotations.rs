@@ -61,6 +61,9 @@ pub const KEPT: &str = "lbd.io/kept";
 pub const ON_POOLS: [&str; 8] =
     [EXCLUDE, EXCLUDE_NETWORK_ADDRESSES, RESERVE, STICKY, COOL_DOWN, STATE, RELEASE, REMEMBERED];
 
+/// The code of an annotation under our prefix that nobody reads.
+pub const UNKNOWN_ANNOTATION: &str = "UnknownAnnotation";
+
 /// The field path of an annotation.
 #[must_use]
 pub fn path(key: &str) -> String {
@@ -82,7 +85,7 @@ pub(super) fn read<T, E: Display>(
     match parse(value) {
         Ok(value) => Some(value),
         Err(error) => {
-            problems.push(Problem::new(object, path(key), error));
+            problems.push(Problem::new(object, "InvalidAnnotation", path(key), error));
             None
         }
     }

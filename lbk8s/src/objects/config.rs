@@ -141,7 +141,7 @@ impl Config {
             problems.extend(legacy.problems.clone());
         } else if let Some((object, _)) = &self.legacy {
             let message = "is not in force, because there are IPAddressPools; delete the ConfigMap";
-            problems.push(Problem::new(object, format!("data.{}", config_map::KEY), message));
+            problems.push(Problem::new(object, "NotInForce", format!("data.{}", config_map::KEY), message));
         }
         problems
     }
@@ -150,17 +150,18 @@ impl Config {
     #[must_use]
     pub fn blame(&self, problem: &PoolProblem) -> Problem {
         if let (Some(entry), None) = (self.pools.get(&problem.pool), self.legacy()) {
-            return Problem::new(&entry.object, problem.path.clone(), &problem.kind);
+            return Problem::of_pool(&entry.object, problem.path.clone(), &problem.kind);
         }
         let Some((object, legacy)) = &self.legacy else {
             // Its object has gone since; what is left to say is its name.
             let object = ObjectRef::unknown("IPAddressPool", &problem.pool);
-            return Problem::new(&object, problem.path.clone(), &problem.kind);
+            return Problem::of_pool(&object, problem.path.clone(), &problem.kind);
         };
         // In this format the field is an entry of a list, and `addresses` stands in it without `spec`.
         let field = problem.path.strip_prefix("spec.").unwrap_or("name");
         let place = legacy.place_of(&problem.pool).unwrap_or_default();
         let path = format!("data.{}: address-pools[{place}].{field}", config_map::KEY);
-        Problem::new(object, path, format!("pool {:?}: {}", problem.pool, problem.kind))
+        let message = format!("pool {:?}: {}", problem.pool, problem.kind);
+        Problem { message, ..Problem::of_pool(object, path, &problem.kind) }
     }
 }

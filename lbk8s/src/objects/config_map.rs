@@ -8,16 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use lbcore::{Advertisement, PoolSpec};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ObjectRef, Problem, created};
-use crate::schema::{self, What};
+use crate::schema::{self, INVALID_VALUE, UNKNOWN_FIELD, What};
+use crate::suggest;
 
 /// The name of the ConfigMap.
 pub const NAME: &str = "config";
 /// The key of the text in its data.
 pub const KEY: &str = "config";
+
+/// The code of what is BGP's.
+pub(crate) const NOT_SERVED: &str = "NotServed";
 
 /// What a ConfigMap says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,7 +68,7 @@ impl Legacy {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Text {
     #[serde(default)]
@@ -76,7 +81,7 @@ struct Text {
     bfd_profiles: Vec<Value>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Entry {
     name: String,
@@ -100,23 +105,32 @@ pub fn read(map: &ConfigMap) -> Legacy {
     let path = |rest: &str| format!("data.{KEY}: {rest}");
     let Some(text) = map.data.as_ref().and_then(|data| data.get(KEY)) else {
         let message = "is missing; the v0.12 configuration is the text under this key";
-        legacy.problems.push(Problem::new(&object, format!("data.{KEY}"), message));
+        legacy.problems.push(Problem::new(&object, "NoConfiguration", format!("data.{KEY}"), message));
         return legacy;
     };
     let value: Value = match serde_saphyr::from_str(text) {
         Ok(value) => value,
         Err(error) => {
             let message = format!("is not YAML: {}", error.without_snippet());
-            legacy.problems.push(Problem::new(&object, format!("data.{KEY}"), message));
+            legacy.problems.push(Problem::new(&object, "Syntax", format!("data.{KEY}"), message));
             return legacy;
         }
     };
     for fault in schema::check::<Text>(&value) {
-        let message = match fault.what {
-            What::Unknown => "is no key of the v0.12 configuration; remove it or correct its name".to_owned(),
-            What::Mismatch(why) => why,
+        let (code, message) = match fault.what {
+            What::Unknown => {
+                let near = suggest::field::<Text>(&fault.path);
+                let message = match near {
+                    Some(near) => {
+                        format!("is no key of the v0.12 configuration{}", suggest::hint(Some(near)))
+                    }
+                    None => "is no key of the v0.12 configuration; remove it or correct its name".to_owned(),
+                };
+                (UNKNOWN_FIELD, message)
+            }
+            What::Mismatch(why) => (INVALID_VALUE, why),
         };
-        legacy.problems.push(Problem::new(&object, path(&fault.path.to_string()), message));
+        legacy.problems.push(Problem::new(&object, code, path(&fault.path.to_string()), message));
     }
     let Ok(text) = serde_json::from_value::<Text>(value) else { return legacy };
     legacy.entries = Some(BTreeMap::new());
@@ -126,7 +140,12 @@ pub fn read(map: &ConfigMap) -> Legacy {
         ("bfd-profiles", !text.bfd_profiles.is_empty()),
     ];
     for (key, _) in bgp.into_iter().filter(|(_, used)| *used) {
-        legacy.problems.push(Problem::new(&object, path(key), "is BGP's, which lbd does not serve"));
+        legacy.problems.push(Problem::new(
+            &object,
+            NOT_SERVED,
+            path(key),
+            "is BGP's, which lbd does not serve",
+        ));
     }
     for (index, entry) in text.address_pools.into_iter().enumerate() {
         if let Some(entries) = &mut legacy.entries {
@@ -142,19 +161,20 @@ pub fn read(map: &ConfigMap) -> Legacy {
             "bgp" => {
                 let message =
                     "is BGP, which lbd does not serve: its services get addresses that nobody announces";
-                legacy.problems.push(Problem::new(&object, at("protocol"), message));
+                legacy.problems.push(Problem::new(&object, NOT_SERVED, at("protocol"), message));
             }
             other => {
                 legacy.unclear.insert(entry.name.clone());
                 let message = format!(
                     "{other:?} is no protocol; write layer2. Its services get addresses that nobody announces"
                 );
-                legacy.problems.push(Problem::new(&object, at("protocol"), message));
+                legacy.problems.push(Problem::new(&object, "UnknownProtocol", at("protocol"), message));
             }
         }
         if !entry.bgp_advertisements.is_empty() {
             legacy.problems.push(Problem::new(
                 &object,
+                NOT_SERVED,
                 at("bgp-advertisements"),
                 "is BGP's, which lbd does not serve",
             ));
@@ -168,7 +188,7 @@ pub fn read(map: &ConfigMap) -> Legacy {
             }),
             Err(errors) => legacy.problems.extend(errors.0.into_iter().map(|error| {
                 // In this format the field is `addresses`, without `spec`.
-                Problem::new(&object, at(error.path.trim_start_matches("spec.")), error.kind)
+                Problem::of_pool(&object, at(error.path.trim_start_matches("spec.")), &error.kind)
             })),
         }
     }
@@ -229,7 +249,7 @@ address-pools:
         assert_eq!(
             problems,
             [
-                "data.config: address-pools[2].adresses: is no key of the v0.12 configuration; remove it or correct its name",
+                "data.config: address-pools[2].adresses: is no key of the v0.12 configuration; did you mean addresses?",
                 "data.config: peers: is BGP's, which lbd does not serve",
                 "data.config: address-pools[1].protocol: \"l2\" is no protocol; write layer2. Its services get addresses that nobody announces",
                 "data.config: address-pools[2].addresses[0]: \"10.0.3.9-10.0.3.1\": ends at 10.0.3.1, before its start 10.0.3.9; write the lower address first",

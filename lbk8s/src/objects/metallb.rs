@@ -111,7 +111,7 @@ pub struct L2AdvertisementSpec {
 
 /// An `L2Advertisement`. MetalLB's schema does not require a spec: without one, every pool is announced from
 /// everywhere.
-#[derive(Resource, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Resource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[resource(inherit = L2AdvertisementWithSpec)]
 #[serde(rename_all = "camelCase", default)]
 pub struct L2Advertisement {

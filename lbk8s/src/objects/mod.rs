@@ -12,12 +12,14 @@ pub mod metallb;
 pub mod namespace;
 pub mod node;
 pub mod pool;
-mod selector;
+pub(crate) mod selector;
 pub mod service;
 
 use std::fmt;
 
 use kube::ResourceExt;
+use lbcore::pool::PoolProblemKind;
+use serde::Serialize;
 
 /// Which object something is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +76,18 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// Something that is wrong with an object. The object, or the part of it that the message names, is not in
-/// force as written; what was in force before stays.
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something is not in force as it is written.
+    Error,
+    /// It is in force, but probably not meant.
+    Warning,
+}
+
+/// Something that is wrong with an object. If it is an error, the object, or the part of it that the message
+/// names, is not in force as written; what was in force before stays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{object}: {path}: {message}")]
 pub struct Problem {
@@ -83,13 +95,50 @@ pub struct Problem {
     pub object: ObjectRef,
     /// The field at fault, as in `spec.addresses[1]`.
     pub path: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// A short, stable word for machines: what kind of problem it is.
+    pub code: &'static str,
     /// What was found, what was expected, and what to do.
     pub message: String,
+    /// The faulty part of the field's text, in bytes, if it is not the whole: first and behind the last.
+    pub span: Option<(usize, usize)>,
 }
 
 impl Problem {
-    pub(crate) fn new(object: &ObjectRef, path: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self { object: object.clone(), path: path.into(), message: message.to_string() }
+    pub(crate) fn new(
+        object: &ObjectRef,
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl fmt::Display,
+    ) -> Self {
+        Self {
+            object: object.clone(),
+            path: path.into(),
+            severity: Severity::Error,
+            code,
+            message: message.to_string(),
+            span: None,
+        }
+    }
+
+    /// A fault of a pool as `lbcore` sees it.
+    pub(crate) fn of_pool(object: &ObjectRef, path: impl Into<String>, kind: &PoolProblemKind) -> Self {
+        let (code, span) = match kind {
+            PoolProblemKind::NoAddresses => ("NoAddresses", None),
+            PoolProblemKind::Range(error) => ("InvalidAddress", Some((error.span.start, error.span.end))),
+            PoolProblemKind::OverlapsItself { .. } | PoolProblemKind::OverlapsPool { .. } => {
+                ("Overlap", None)
+            }
+            PoolProblemKind::ReservedOutside { .. } => ("ReservedOutside", None),
+            PoolProblemKind::ReservedTwice { .. } => ("ReservedTwice", None),
+            PoolProblemKind::DuplicateName => ("DuplicateName", None),
+        };
+        Self { span, ..Self::new(object, code, path, kind) }
+    }
+
+    pub(crate) fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
     }
 }
 

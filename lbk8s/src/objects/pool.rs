@@ -25,7 +25,7 @@ pub fn read(pool: &IPAddressPool) -> Result<PoolSpec, Vec<Problem>> {
     let spec = &pool.spec;
     let parsed = PoolSpec::parse(pool.name_any(), spec.addresses.iter().map(String::as_str));
     let parsed = parsed.map_err(|errors| {
-        problems.extend(errors.0.into_iter().map(|error| Problem::new(&object, error.path, error.kind)));
+        problems.extend(errors.0.into_iter().map(|error| Problem::of_pool(&object, error.path, &error.kind)));
     });
     let rules = spec.service_allocation.clone().unwrap_or_default();
     let mut selectors = |field: &str, list| {

@@ -7,7 +7,7 @@ use lbcore::selector::{Operator, Requirement};
 use super::{ObjectRef, Problem};
 
 /// Reads the selectors of one field; those that are wrong are reported and left out.
-pub(super) fn read_all(
+pub(crate) fn read_all(
     object: &ObjectRef,
     path: &str,
     selectors: Option<&Vec<LabelSelector>>,
@@ -19,7 +19,7 @@ pub(super) fn read_all(
         .collect()
 }
 
-pub(super) fn read(
+pub(crate) fn read(
     object: &ObjectRef,
     path: &str,
     selector: &LabelSelector,
@@ -36,7 +36,7 @@ pub(super) fn read(
             "DoesNotExist" => Operator::DoesNotExist,
             other => {
                 let message = format!("{other:?} is no operator; use In, NotIn, Exists or DoesNotExist");
-                problems.push(Problem::new(object, format!("{path}.operator"), message));
+                problems.push(Problem::new(object, "InvalidSelector", format!("{path}.operator"), message));
                 return None;
             }
         };
@@ -47,7 +47,7 @@ pub(super) fn read(
             } else {
                 "must be empty with Exists and DoesNotExist"
             };
-            problems.push(Problem::new(object, format!("{path}.values"), message));
+            problems.push(Problem::new(object, "InvalidSelector", format!("{path}.values"), message));
             return None;
         }
         match_expressions.push(Requirement { key: requirement.key.clone(), operator, values });

@@ -72,10 +72,30 @@ fn read_kept(service: &Service) -> BTreeMap<IpAddr, Kept> {
 /// The class of Services that are ours: without one, those that name no class.
 pub type Class = Option<String>;
 
+/// Where the families of a Service come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FamiliesFrom {
+    /// Its cluster addresses alone: only they can be reached, and it has them before it is ours to serve.
+    ClusterAddresses,
+    /// Its cluster addresses, else what it asks for, else IPv4: it may be on no cluster yet.
+    WhatIsWritten,
+}
+
 impl ServiceView {
     /// Reads a Service.
     #[must_use]
     pub fn read(service: &Service, class: &Class) -> Self {
+        Self::read_from(service, class, FamiliesFrom::ClusterAddresses)
+    }
+
+    /// Reads a Service from a manifest, which need not have cluster addresses yet: then its families are those of
+    /// `spec.ipFamilies`, and without these it is IPv4.
+    #[must_use]
+    pub fn read_manifest(service: &Service, class: &Class) -> Self {
+        Self::read_from(service, class, FamiliesFrom::WhatIsWritten)
+    }
+
+    fn read_from(service: &Service, class: &Class, families: FamiliesFrom) -> Self {
         let status = service.status.clone().unwrap_or_default();
         let spec = service.spec.clone().unwrap_or_default();
         let sharing = annotations::find(service.annotations(), annotations::ALLOW_SHARED_IP);
@@ -86,7 +106,7 @@ impl ServiceView {
             key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
             object: ObjectRef::of(service),
             version: service.resource_version().unwrap_or_default(),
-            wish: read_wish(service, &spec, class),
+            wish: read_wish(service, &spec, class, families),
             ingress: status.load_balancer.and_then(|status| status.ingress).unwrap_or_default(),
             conditions: status.conditions.unwrap_or_default(),
             recorded_pool: service.annotations().get(annotations::ALLOCATED_FROM).cloned(),
@@ -134,7 +154,7 @@ impl ServiceView {
     }
 }
 
-fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class) -> Wish {
+fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class, from: FamiliesFrom) -> Wish {
     if spec.type_.as_deref() != Some("LoadBalancer") {
         return Wish::Nothing;
     }
@@ -143,7 +163,7 @@ fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class) -> Wish {
     }
     let object = ObjectRef::of(service);
     let mut problems = Vec::new();
-    let families = match read_families(spec, &object) {
+    let families = match read_families(spec, &object, from) {
         Ok(Some(families)) => Some(families),
         Ok(None) => return Wish::Nothing,
         Err(problem) => {
@@ -175,30 +195,57 @@ fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class) -> Wish {
 }
 
 /// The families of the cluster addresses: only they can be reached. `None` while there is none.
-fn read_families(spec: &ServiceSpec, object: &ObjectRef) -> Result<Option<Families>, Problem> {
+fn read_families(
+    spec: &ServiceSpec,
+    object: &ObjectRef,
+    from: FamiliesFrom,
+) -> Result<Option<Families>, Problem> {
     let listed = spec.cluster_ips.clone().unwrap_or_default();
     let texts = if listed.is_empty() { spec.cluster_ip.clone().into_iter().collect() } else { listed };
     let mut families: Vec<Family> = Vec::new();
     for text in texts.iter().filter(|text| !text.is_empty()) {
         let address: IpAddr = text.parse().map_err(|_| {
             let message = format!("{text:?} is no address; a LoadBalancer Service needs a cluster address");
-            Problem::new(object, "spec.clusterIPs", message)
+            Problem::new(object, "InvalidClusterAddress", "spec.clusterIPs", message)
         })?;
         families.push(Family::of(address));
     }
     let required = spec.ip_family_policy.as_deref() == Some("RequireDualStack");
     match families[..] {
+        [] if from == FamiliesFrom::WhatIsWritten => written_families(spec, object).map(Some),
         [] => Ok(None),
         [primary, second, ..] if primary != second && required => Ok(Some(Families::Require { primary })),
         [primary, second, ..] if primary != second => Ok(Some(Families::Prefer { primary })),
         [_, ..] if required => {
             let message =
                 "is RequireDualStack, but the Service has one cluster address; is the cluster dual-stack?";
-            Err(Problem::new(object, "spec.ipFamilyPolicy", message))
+            Err(Problem::new(object, "NoSecondFamily", "spec.ipFamilyPolicy", message))
         }
         // With PreferDualStack on a single-stack cluster a second family could not be reached.
         [only, ..] => Ok(Some(Families::Single(only))),
     }
+}
+
+/// The families that a Service asks for (`spec.ipFamilies` and `spec.ipFamilyPolicy`).
+fn written_families(spec: &ServiceSpec, object: &ObjectRef) -> Result<Families, Problem> {
+    let mut families: Vec<Family> = Vec::new();
+    for (index, text) in spec.ip_families.iter().flatten().enumerate() {
+        families.push(match text.as_str() {
+            "IPv4" => Family::V4,
+            "IPv6" => Family::V6,
+            other => {
+                let message = format!("{other:?} is no family; write IPv4 or IPv6");
+                let path = format!("spec.ipFamilies[{index}]");
+                return Err(Problem::new(object, crate::schema::INVALID_VALUE, path, message));
+            }
+        });
+    }
+    let primary = families.first().copied().unwrap_or(Family::V4);
+    Ok(match (spec.ip_family_policy.as_deref(), families.len()) {
+        (Some("RequireDualStack"), _) => Families::Require { primary },
+        (Some("PreferDualStack"), 2..) => Families::Prefer { primary },
+        _ => Families::Single(primary),
+    })
 }
 
 /// The addresses asked for, from the annotation or from `spec.loadBalancerIP`.
@@ -216,7 +263,7 @@ fn read_addresses(
         (None, Some(text)) => ("spec.loadBalancerIP".to_owned(), text),
         (Some((key, _)), Some(_)) => {
             let message = format!("is set together with the annotation {key}; remove one of them");
-            problems.push(Problem::new(object, "spec.loadBalancerIP", message));
+            problems.push(Problem::new(object, "ConflictingRequests", "spec.loadBalancerIP", message));
             return Vec::new();
         }
     };
@@ -226,7 +273,7 @@ fn read_addresses(
             addresses.push(address.to_canonical());
         } else {
             let message = format!("{part:?} is no IP address");
-            problems.push(Problem::new(object, path.as_str(), message));
+            problems.push(Problem::new(object, "InvalidAddress", path.as_str(), message));
         }
     }
     addresses
