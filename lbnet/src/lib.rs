@@ -20,10 +20,13 @@
 //! | [`responder`] | what to answer, and why not |
 //! | [`announcer`] | when to tell the LAN, within a frame budget |
 //! | [`interface`] | which interfaces there are, and which of them carry an address |
+//! | `host` | the addresses that this host and its gateways need for themselves |
 //! | `socket` | the packet socket and its filter |
 //! | `layer2` | the loop |
 
 pub mod announcer;
+#[cfg(feature = "announce")]
+pub mod host;
 pub mod interface;
 #[cfg(feature = "announce")]
 pub mod layer2;
@@ -33,6 +36,8 @@ pub mod socket;
 pub mod wire;
 
 pub use announcer::{Announcer, Profile};
+#[cfg(feature = "announce")]
+pub use host::HostAddresses;
 pub use interface::{Interface, Rule, Selection};
 #[cfg(feature = "announce")]
 pub use layer2::{Event, Layer2, Settings, Snapshot, StartError};

@@ -189,6 +189,7 @@ impl Allocator {
             turn(a).cmp(&turn(b)).then_with(|| a.request.key.cmp(&b.request.key))
         });
         self.services.reserve(claims.len());
+        let mut ids = Vec::with_capacity(claims.len());
         for Claim { request, addresses, recorded_pool } in &claims {
             let mut held: Vec<Held> = Vec::new();
             for &address in addresses {
@@ -206,16 +207,19 @@ impl Allocator {
                     held.push(Held { address, pool, grant: Grant::Adopted });
                 }
             }
-            let id = self.services.id(&request.key).unwrap_or_else(|| {
+            let hash = self.services.hash(&request.key);
+            let id = self.services.find(hash, &request.key).unwrap_or_else(|| {
                 // It may have asked for another pool while nobody looked, or its pool was split around its
                 // address. The two cannot be told apart, so the address is kept, and the decision says where
                 // it is.
                 let entry = Entry { fulfilled_for: request.pool.clone(), ..Entry::new(request.clone()) };
-                self.services.insert(entry)
+                self.services.insert(hash, entry)
             });
             self.hold(id, &held.into());
+            ids.push(id);
         }
-        claims.into_iter().map(|claim| self.decide(claim.request)).collect()
+        let decide = |(claim, id): (Claim, ServiceId)| self.decide_known(id, claim.request);
+        claims.into_iter().zip(ids).map(decide).collect()
     }
 
     /// Decides for a service that is new or has changed.
@@ -224,7 +228,8 @@ impl Allocator {
     /// by [`Allocator::woken`], which the caller asks next. The request is shared with the caller, not copied.
     pub fn request(&mut self, request: impl Into<Arc<Request>>) -> Decision {
         let request = request.into();
-        if let Some(id) = self.services.id(&request.key) {
+        let hash = self.services.hash(&request.key);
+        if let Some(id) = self.services.find(hash, &request.key) {
             let entry = self.services.get(id);
             let decided = entry.held != Holdings::None || entry.unmet.is_some();
             if decided && entry.request == request {
@@ -232,7 +237,9 @@ impl Allocator {
             }
             return self.decide_known(id, request);
         }
-        self.decide_new(request)
+        let Choice { held, unmet, also, fulfilled } = self.choose(&request, &[], false);
+        let id = self.services.insert(hash, Entry::new(request));
+        self.settle(id, &held.into(), unmet.map(Arc::new), also.as_ref(), fulfilled, true)
     }
 
     /// Forgets a service and frees what it held; [`Allocator::woken`] says who gets it.
@@ -303,19 +310,6 @@ impl Allocator {
         let (_, (last, pool)) = self.ranges.range(..=address).next_back()?;
         let why = (address <= *last).then(|| self.pools[*pool].spec.exclusion(address))??;
         Some((*pool, why))
-    }
-
-    fn decide(&mut self, request: Arc<Request>) -> Decision {
-        match self.services.id(&request.key) {
-            Some(id) => self.decide_known(id, request),
-            None => self.decide_new(request),
-        }
-    }
-
-    fn decide_new(&mut self, request: Arc<Request>) -> Decision {
-        let Choice { held, unmet, also, fulfilled } = self.choose(&request, &[], false);
-        let id = self.services.insert(Entry::new(request));
-        self.settle(id, &held.into(), unmet.map(Arc::new), also.as_ref(), fulfilled, true)
     }
 
     fn decide_known(&mut self, id: ServiceId, request: Arc<Request>) -> Decision {

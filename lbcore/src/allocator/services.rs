@@ -28,20 +28,41 @@ impl Entry {
     }
 }
 
-/// Entries by number, and numbers by key. The index holds numbers only: the keys are in the requests, which the
-/// caller shares with us. Nothing here is walked in the order of the hash.
+/// Entries by number, and numbers by key. The index holds hashes and numbers only: the keys are in the requests,
+/// which the caller shares with us. Nothing here is walked in the order of the hash.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Services {
-    ids: HashTable<ServiceId>,
+    ids: HashTable<(Hash, ServiceId)>,
     entries: Vec<Option<Entry>>,
     vacant: Vec<ServiceId>,
     hasher: RandomState,
 }
 
+/// The hash of a key, kept beside the number so that a table that grows need not look at the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hash(u32);
+
+impl Hash {
+    /// The hash as wide as the table wants it.
+    fn spread(self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 impl Services {
+    #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+    pub(super) fn hash(&self, key: &ServiceKey) -> Hash {
+        Hash(self.hasher.hash_one(key) as u32)
+    }
+
     pub(super) fn id(&self, key: &ServiceKey) -> Option<ServiceId> {
-        let hash = self.hasher.hash_one(key);
-        self.ids.find(hash, |id| self.get(*id).request.key == *key).copied()
+        self.find(self.hash(key), key)
+    }
+
+    /// The number of a key whose hash is known.
+    pub(super) fn find(&self, hash: Hash, key: &ServiceKey) -> Option<ServiceId> {
+        let same = |(known, id): &(Hash, ServiceId)| *known == hash && self.key(*id) == key;
+        self.ids.find(hash.spread(), same).map(|(_, id)| *id)
     }
 
     /// The entry of a number that was given and not taken back.
@@ -57,9 +78,8 @@ impl Services {
         &self.get(id).request.key
     }
 
-    /// Adds a service that is not known yet.
-    pub(super) fn insert(&mut self, entry: Entry) -> ServiceId {
-        let hash = self.hasher.hash_one(&entry.request.key);
+    /// Adds a service that is not known yet; `hash` is that of its key.
+    pub(super) fn insert(&mut self, hash: Hash, entry: Entry) -> ServiceId {
         let id = if let Some(id) = self.vacant.pop() {
             self.entries[id.0 as usize] = Some(entry);
             id
@@ -69,18 +89,13 @@ impl Services {
             self.entries.push(Some(entry));
             id
         };
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        let hash_of = |id: &ServiceId| {
-            let entry = entries[id.0 as usize].as_ref().expect("only known services are indexed");
-            hasher.hash_one(&entry.request.key)
-        };
-        self.ids.insert_unique(hash, id, hash_of);
+        self.ids.insert_unique(hash.spread(), (hash, id), |(hash, _)| hash.spread());
         id
     }
 
     pub(super) fn remove(&mut self, id: ServiceId) {
-        let hash = self.hasher.hash_one(self.key(id));
-        if let Ok(entry) = self.ids.find_entry(hash, |known| *known == id) {
+        let hash = self.hash(self.key(id));
+        if let Ok(entry) = self.ids.find_entry(hash.spread(), |(_, known)| *known == id) {
             entry.remove();
         }
         self.entries[id.0 as usize] = None;
@@ -90,11 +105,7 @@ impl Services {
     /// Makes room for `additional` services at once.
     pub(super) fn reserve(&mut self, additional: usize) {
         self.entries.reserve(additional);
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.ids.reserve(additional, |id| {
-            let entry = entries[id.0 as usize].as_ref().expect("only known services are indexed");
-            hasher.hash_one(&entry.request.key)
-        });
+        self.ids.reserve(additional, |(hash, _)| hash.spread());
     }
 
     /// The services of a namespace, in no order.

@@ -6,12 +6,14 @@ mod show;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use lbk8s::objects::annotations::GATEWAYS;
 use lbk8s::speaker::WithoutSlices;
 use lbk8s::watching::explain_client;
 use lbk8s::{Store, controller, speaker};
-use lbnet::{Layer2, StartError};
+use lbnet::{HostAddresses, Layer2, StartError};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
@@ -110,19 +112,34 @@ fn answer(interfaces: &[String]) -> Option<(Layer2, UnboundedReceiver<lbnet::Eve
     }
 }
 
-/// This host as a node, so that it is a candidate for every address.
+/// This host as a node, so that it is a candidate for every address, and so that its own addresses and those of
+/// its gateways are given to nobody.
 async fn register(client: Client, name: &str) {
+    let host = HostAddresses::read().await.unwrap_or_else(|error| {
+        warn(&format!("this host's own addresses are not known: {error}. A Service may get one of them"));
+        HostAddresses::default()
+    });
+    let gateways = host.gateways.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),
         labels: Some([("kubernetes.io/hostname".to_owned(), name.to_owned())].into()),
+        annotations: (!gateways.is_empty()).then(|| [(GATEWAYS.to_owned(), gateways)].into()),
         ..ObjectMeta::default()
     };
+    let own = host.own.iter().map(|address| json!({"type": "InternalIP", "address": address}));
+    let status = json!({"status": {"addresses": own.collect::<Vec<_>>()}});
     let node = Node { metadata, ..Node::default() };
+    let nodes = Api::<Node>::all(client.clone());
     match Api::<Node>::all(client).create(&PostParams::default(), &node).await {
         // A manifest may have made it.
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => warn(&format!("this host cannot be a node: {}", explain_client(&error))),
-        Ok(_) => {}
+        Ok(_) => {
+            let patched = nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
+            if let Err(error) = patched {
+                warn(&format!("this host's own addresses are not known: {}", explain_client(&error)));
+            }
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! What is in force as written, but probably not meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
-use lbcore::{Family, Labels, PoolSpec};
+use lbcore::plan::Plan;
+use lbcore::{Advertisement, Family, Holding, Labels, PoolSpec, ServiceKey};
 
 use super::World;
 use crate::objects::annotations::{self, DEPRECATED_PREFIX, EXCLUDE, LOAD_BALANCER_IPS};
 use crate::objects::metallb::{IPAddressPool, L2Advertisement};
-use crate::objects::service::Wish;
+use crate::objects::service::{ServiceView, Wish};
 use crate::objects::{ObjectRef, Problem, selector};
 use crate::suggest;
 
@@ -98,6 +99,41 @@ fn choose_nothing(
             problems.push(Problem::new(object, "SelectsNothing", path, message).warning());
         }
     }
+}
+
+/// Services of both families that no Node can announce together. Looked at only if any Nodes are written.
+pub(super) fn families_apart(world: &World, plan: &Plan) -> Vec<Problem> {
+    if world.nodes.is_empty() {
+        return Vec::new();
+    }
+    let advertisements = world.advertisements();
+    let views: BTreeMap<&ServiceKey, &ServiceView> =
+        world.services.iter().map(|view| (&view.key, view)).collect();
+    let nodes = |held: &Holding, view: &ServiceView| -> BTreeSet<&String> {
+        let pool = world.facts.pools.iter().find(|pool| *pool.name == *held.pool);
+        let labels = pool.map(|pool| pool.labels.clone()).unwrap_or_default();
+        let about =
+            |it: &&Advertisement| it.chooses_pool(&held.pool, &labels) && it.chooses_service(&view.labels);
+        let about: Vec<&Advertisement> = advertisements.iter().filter(about).collect();
+        let chosen =
+            world.nodes.iter().filter(|(_, node)| about.iter().any(|it| it.chooses_node(node.labels())));
+        chosen.map(|(name, _)| name).collect()
+    };
+    let mut problems = Vec::new();
+    for planned in &plan.services {
+        let (held, Some(view)) = (planned.decision.held(), views.get(&planned.decision.key)) else {
+            continue;
+        };
+        let of = |family| held.iter().find(|held| Family::of(held.address) == family);
+        let (Some(four), Some(six)) = (of(Family::V4), of(Family::V6)) else { continue };
+        let (fours, sixes) = (nodes(four, view), nodes(six, view));
+        if !fours.is_empty() && !sixes.is_empty() && fours.is_disjoint(&sixes) {
+            let message = "no Node can announce both of its families, so they are announced separately";
+            let problem = Problem::new(&view.object, "FamiliesApart", "metadata.name", message);
+            problems.push(problem.warning());
+        }
+    }
+    problems
 }
 
 /// What else a careful reader would say.

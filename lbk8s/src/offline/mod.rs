@@ -186,6 +186,7 @@ impl World {
         problems.extend(plan.problems.iter().map(|problem| self.config.blame(problem)));
         problems.extend(self.unserved(plan));
         problems.extend(lint::selections(self));
+        problems.extend(lint::families_apart(self, plan));
         if advice {
             problems.extend(lint::advice(self));
         }

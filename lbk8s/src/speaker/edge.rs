@@ -144,18 +144,29 @@ fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
                 note: format!("nobody announces {address}: {why}"),
             })
         }
-        Effect::Owner { service, address: IpAddr::V4(address) } => Some(Event {
+        Effect::Owner { service, address: IpAddr::V4(address), apart } => Some(Event {
             about: service,
             severity: Severity::Normal,
             reason: "nodeAssigned",
-            note: format!("announcing {address} from node {node:?} with protocol \"layer2\""),
+            note: format!(
+                "announcing {address} from node {node:?} with protocol \"layer2\"{}",
+                told_apart(apart)
+            ),
         }),
-        Effect::Owner { service, address: IpAddr::V6(address) } => Some(Event {
+        Effect::Owner { service, address: IpAddr::V6(address), .. } => Some(Event {
             about: service,
             severity: Severity::Warning,
             reason: "announceFailed",
             note: format!("{address} is not announced: this version answers ARP, and not yet NDP"),
         }),
+    }
+}
+
+fn told_apart(apart: bool) -> &'static str {
+    if apart {
+        "; no node can announce both families of the Service, so they are announced separately"
+    } else {
+        ""
     }
 }
 

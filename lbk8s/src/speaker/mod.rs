@@ -13,7 +13,7 @@ pub use edge::{Settings, run};
 use lbcore::ownership::Nobody;
 use lbcore::{
     Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolSpec, Service,
-    ServiceKey, elect,
+    ServiceKey, elect_beside,
 };
 
 use crate::ObjectRef;
@@ -74,6 +74,8 @@ pub enum Effect {
         service: ObjectRef,
         /// The address.
         address: IpAddr,
+        /// No node can announce both families of the Service, so that another one may own the other.
+        apart: bool,
     },
 }
 
@@ -165,18 +167,43 @@ impl Speaker {
         if !self.synced {
             return Vec::new();
         }
+        // Who owns one family of a Service is decided together with the other.
+        let beside: Vec<IpAddr> = touched.iter().flat_map(|address| self.beside(*address)).collect();
+        let touched: BTreeSet<IpAddr> = touched.into_iter().chain(beside).collect();
         touched.into_iter().flat_map(|address| self.settle(address)).collect()
+    }
+
+    /// The addresses of the other family that the Services of `address` have.
+    fn beside(&self, address: IpAddr) -> BTreeSet<IpAddr> {
+        let keys = self.users.get(&address).into_iter().flatten();
+        let addresses = keys.flat_map(|key| self.addresses_of(key));
+        addresses.filter(|other| other.is_ipv4() != address.is_ipv4()).collect()
     }
 
     /// Who answers for an address, and why not others; `None` if no Service has it.
     #[must_use]
     pub fn ownership(&self, address: IpAddr) -> Option<Ownership> {
+        self.users.get(&address)?;
+        let Some(announced) = self.announced(address) else {
+            let nobody = Some(Nobody::NotFromPool { address });
+            return Some(Ownership {
+                address,
+                candidates: vec![],
+                passed_over: vec![],
+                nobody,
+                apart: false,
+            });
+        };
+        let beside: Vec<Announced> =
+            self.beside(address).into_iter().filter_map(|other| self.announced(other)).collect();
+        Some(elect_beside(&announced, &beside, &self.advertisements, &self.nodes))
+    }
+
+    /// An address with all that decides who answers for it; `None` if it was not given from a pool.
+    fn announced(&self, address: IpAddr) -> Option<Announced> {
         let keys = self.users.get(&address)?;
         let views: Vec<&ServiceView> = keys.iter().map(|key| &self.services[key]).collect();
-        let Some((pool, pool_labels)) = self.pool_of(address, &views) else {
-            let nobody = Some(Nobody::NotFromPool { address });
-            return Some(Ownership { address, candidates: vec![], passed_over: vec![], nobody });
-        };
+        let (pool, pool_labels) = self.pool_of(address, &views)?;
         let services = views.iter().map(|view| Service {
             key: view.key.clone(),
             labels: view.labels.clone(),
@@ -186,8 +213,7 @@ impl Speaker {
         // Of an address that its pool no longer has, the advertisements that chose the pool last are on record.
         let kept = views.iter().find_map(|view| view.kept.get(&address));
         let under = kept.map(|kept| kept.advertisements.clone()).filter(|names| !names.is_empty());
-        let announced = Announced { address, pool, pool_labels, under, services: services.collect() };
-        Some(elect(&announced, &self.advertisements, &self.nodes))
+        Some(Announced { address, pool, pool_labels, under, services: services.collect() })
     }
 
     /// The pool of an address with its labels: the one on record if it can be right, else the one whose ranges the
@@ -242,6 +268,7 @@ impl Speaker {
 
     fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
         let ownership = self.ownership(address);
+        let apart = ownership.as_ref().is_some_and(|ownership| ownership.apart);
         let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
         let wanted = ours.map(|owner| owner.interfaces.clone());
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
@@ -259,7 +286,7 @@ impl Speaker {
         }
         // Who shares an address from now on is told as well who announces it.
         let joined = users.difference(&told).filter_map(|key| self.services.get(key));
-        effects.extend(joined.map(|view| Effect::Owner { service: view.object.clone(), address }));
+        effects.extend(joined.map(|view| Effect::Owner { service: view.object.clone(), address, apart }));
         self.owned.insert(address, Owned { interfaces, told: users });
         effects
     }

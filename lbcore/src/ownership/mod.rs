@@ -3,7 +3,7 @@
 //! The answer is a pure function of what every node can see, so all nodes come to the same one without
 //! talking to each other. Candidates are ordered by preference, then by rendezvous hash: each pair of
 //! address and node has a number of its own, so that addresses spread evenly over the nodes and only
-//! those of a node that leaves have to move.
+//! those of a node that leaves have to move. The two families of a service go to one node if any can have both.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,12 +60,12 @@ impl Endpoints {
         matches!(self, Self::Assumed | Self::Known { any: true, .. })
     }
 
-    /// 1 for a node with a ready endpoint, 0 for one that only has terminating ones, nothing for others.
-    fn rank_on(&self, node: &str) -> Option<i64> {
+    /// Whether the node has a ready endpoint or only terminating ones; nothing if it has none.
+    fn ready_on(&self, node: &str) -> Option<bool> {
         match self {
-            Self::Assumed => Some(1),
-            Self::Known { ready, .. } if ready.contains(node) => Some(1),
-            Self::Known { terminating, .. } => terminating.contains(node).then_some(0),
+            Self::Assumed => Some(true),
+            Self::Known { ready, .. } if ready.contains(node) => Some(true),
+            Self::Known { terminating, .. } => terminating.contains(node).then_some(false),
         }
     }
 }
@@ -98,6 +98,8 @@ pub struct Ownership {
     pub passed_over: Vec<(String, PassedOver)>,
     /// Why nobody answers, if so.
     pub nobody: Option<Nobody>,
+    /// No candidate is one for the service's other family too, so that the two are owned separately.
+    pub apart: bool,
 }
 
 /// A node that can answer for an address.
@@ -109,6 +111,8 @@ pub struct Candidate {
     pub interfaces: Interfaces,
     /// The sum of the preferences that match it.
     pub weight: i64,
+    /// Whether it has a ready endpoint of every service that wants its traffic kept on the node.
+    pub ready: bool,
 }
 
 impl Ownership {
@@ -116,6 +120,10 @@ impl Ownership {
     #[must_use]
     pub fn owner(&self) -> Option<&Candidate> {
         self.candidates.first()
+    }
+
+    fn weight_of(&self, node: &str) -> Option<i64> {
+        self.candidates.iter().find(|candidate| candidate.node == node).map(|candidate| candidate.weight)
     }
 }
 
@@ -171,11 +179,54 @@ pub enum Nobody {
     NoCandidate,
 }
 
-/// Decides who answers for `announced`.
+/// Decides who answers for `announced`, an address of a service that has no other family.
 #[must_use]
 pub fn elect(announced: &Announced, advertisements: &[Advertisement], nodes: &[Node]) -> Ownership {
+    elect_beside(announced, &[], advertisements, nodes)
+}
+
+/// Decides who answers for `announced` when its services also have the addresses `beside` of the other family.
+///
+/// One node answers for all of them if there is a candidate for all. If there is none, each is decided for alone,
+/// and [`Ownership::apart`] says so. Asked for each of the addresses in turn, it gives the same node.
+#[must_use]
+pub fn elect_beside(
+    announced: &Announced,
+    beside: &[Announced],
+    advertisements: &[Advertisement],
+    nodes: &[Node],
+) -> Ownership {
+    let mut own = candidates(announced, advertisements, nodes);
+    // Those that nobody can announce pull no other address anywhere.
+    let others: Vec<Ownership> = beside
+        .iter()
+        .map(|other| candidates(other, advertisements, nodes))
+        .filter(|other| !other.candidates.is_empty())
+        .collect();
+    let in_all = |candidate: &Candidate| {
+        let weights = others.iter().map(|other| other.weight_of(&candidate.node));
+        weights.sum::<Option<i64>>()
+    };
+    let common = own.candidates.iter().any(|candidate| in_all(candidate).is_some());
+    own.apart = !own.candidates.is_empty() && !common;
+    let key = others.iter().map(|other| other.address).filter(|_| common).chain([own.address]).min();
+    let key = key.unwrap_or(own.address);
+    own.candidates.sort_by_cached_key(|candidate| {
+        let (fits_all, weight) = match in_all(candidate).filter(|_| common) {
+            Some(weight) => (true, candidate.weight + weight),
+            None => (false, candidate.weight),
+        };
+        let hash = std::cmp::Reverse(rendezvous(&candidate.node, key));
+        (!fits_all, !candidate.ready, -weight, hash, candidate.node.clone())
+    });
+    own
+}
+
+/// The nodes that can answer for `announced`, by name.
+fn candidates(announced: &Announced, advertisements: &[Advertisement], nodes: &[Node]) -> Ownership {
     let address = announced.address;
-    let nobody = |why| Ownership { address, candidates: vec![], passed_over: vec![], nobody: Some(why) };
+    let nobody =
+        |why| Ownership { address, candidates: vec![], passed_over: vec![], nobody: Some(why), apart: false };
     let about_pool: Vec<&Advertisement> = advertisements
         .iter()
         .filter(|advertisement| match &announced.under {
@@ -199,33 +250,28 @@ pub fn elect(announced: &Announced, advertisements: &[Advertisement], nodes: &[N
         return nobody(Nobody::NoEndpoint { service: service.key.clone() });
     }
 
-    let mut ranked = Vec::new();
+    let mut candidates = Vec::new();
     let mut passed_over = Vec::new();
     for node in nodes {
         match suits(node, &about) {
-            Ok((endpoint_rank, candidate)) => ranked.push((endpoint_rank, candidate)),
+            Ok(candidate) => candidates.push(candidate),
             Err(why) => passed_over.push((node.name.clone(), why)),
         }
     }
-    ranked.sort_by_cached_key(|(endpoint_rank, candidate)| {
-        let hash = rendezvous(&candidate.node, address);
-        (-endpoint_rank, -candidate.weight, std::cmp::Reverse(hash), candidate.node.clone())
-    });
     passed_over.sort_by(|a, b| a.0.cmp(&b.0));
-    let candidates: Vec<Candidate> = ranked.into_iter().map(|(_, candidate)| candidate).collect();
     let nobody = candidates.is_empty().then_some(Nobody::NoCandidate);
-    Ownership { address, candidates, passed_over, nobody }
+    Ownership { address, candidates, passed_over, nobody, apart: false }
 }
 
-/// Whether `node` can answer for all services, and if so how good its endpoints are.
-fn suits(node: &Node, about: &[(&Service, Vec<&Advertisement>)]) -> Result<(i64, Candidate), PassedOver> {
+/// Whether `node` can answer for all services.
+fn suits(node: &Node, about: &[(&Service, Vec<&Advertisement>)]) -> Result<Candidate, PassedOver> {
     if node.excluded {
         return Err(PassedOver::Excluded);
     }
     if node.network_unavailable {
         return Err(PassedOver::NetworkUnavailable);
     }
-    let mut endpoint_rank = 1;
+    let mut all_ready = true;
     let mut ours: Vec<&Advertisement> = Vec::new();
     for (service, advertisements) in about {
         let mut choosing = advertisements.iter().filter(|ad| ad.chooses_node(&node.labels)).peekable();
@@ -239,13 +285,12 @@ fn suits(node: &Node, about: &[(&Service, Vec<&Advertisement>)]) -> Result<(i64,
             }
         }
         if service.local {
-            let rank = service.endpoints.rank_on(&node.name).ok_or(PassedOver::NoLocalEndpoint)?;
-            endpoint_rank = endpoint_rank.min(rank);
+            all_ready &= service.endpoints.ready_on(&node.name).ok_or(PassedOver::NoLocalEndpoint)?;
         }
     }
     let weight = ours.iter().map(|advertisement| advertisement.weight(&node.labels)).sum();
     let interfaces = Interfaces::union(ours);
-    Ok((endpoint_rank, Candidate { node: node.name.clone(), interfaces, weight }))
+    Ok(Candidate { node: node.name.clone(), interfaces, weight, ready: all_ready })
 }
 
 /// The number of a pair of node and address; the highest wins. It is part of the protocol between nodes of
@@ -262,136 +307,4 @@ fn rendezvous(node: &str, address: IpAddr) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Selector;
-
-    fn node(name: &str) -> Node {
-        let labels = Labels::from([("kubernetes.io/hostname".to_owned(), name.to_owned())]);
-        Node { name: name.to_owned(), labels, ..Node::default() }
-    }
-
-    fn nodes(count: usize) -> Vec<Node> {
-        (0..count).map(|index| node(&format!("node-{index}"))).collect()
-    }
-
-    fn announced(address: &str) -> Announced {
-        let service = Service {
-            key: ServiceKey::new("default", "web"),
-            labels: Labels::new(),
-            local: false,
-            endpoints: Endpoints::Assumed,
-        };
-        Announced {
-            address: address.parse().unwrap(),
-            pool: "default".to_owned(),
-            pool_labels: Labels::new(),
-            under: None,
-            services: vec![service],
-        }
-    }
-
-    fn owner(announced: &Announced, ads: &[Advertisement], nodes: &[Node]) -> Option<String> {
-        elect(announced, ads, nodes).owner().map(|owner| owner.node.clone())
-    }
-
-    #[test]
-    fn the_order_of_nodes_does_not_matter() {
-        let (ads, mut nodes) = ([Advertisement::default()], nodes(5));
-        let before = elect(&announced("10.0.0.1"), &ads, &nodes);
-        nodes.reverse();
-        assert_eq!(elect(&announced("10.0.0.1"), &ads, &nodes), before);
-        assert_eq!(before.candidates.len(), 5);
-    }
-
-    #[test]
-    fn addresses_spread_and_only_those_of_a_lost_node_move() {
-        let (ads, all) = ([Advertisement::default()], nodes(10));
-        let mut counts = std::collections::BTreeMap::<String, u32>::new();
-        for last in 0..1000_u32 {
-            let address = announced(&std::net::Ipv4Addr::from_bits(0x0a00_0000 + last).to_string());
-            let before = owner(&address, &ads, &all).unwrap();
-            let after = owner(&address, &ads, &all[1..]).unwrap();
-            assert!(before == all[0].name || before == after, "{before} gave way to {after}");
-            *counts.entry(before).or_default() += 1;
-        }
-        assert_eq!(counts.len(), 10);
-        assert!(counts.values().all(|count| (60..=150).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn unsuitable_nodes_are_passed_over_with_the_reason() {
-        let mut all = nodes(4);
-        all[0].excluded = true;
-        all[1].network_unavailable = true;
-        let ad = Advertisement {
-            node_selectors: vec![Selector::label("kubernetes.io/hostname", "node-3")],
-            interfaces: BTreeSet::from(["eth1".to_owned()]),
-            ..Advertisement::default()
-        };
-        let ownership = elect(&announced("10.0.0.1"), &[ad], &all);
-        let why: Vec<_> = ownership.passed_over.iter().map(|(node, why)| (node.as_str(), *why)).collect();
-        assert_eq!(
-            why,
-            [
-                ("node-0", PassedOver::Excluded),
-                ("node-1", PassedOver::NetworkUnavailable),
-                ("node-2", PassedOver::NotSelected)
-            ]
-        );
-        let owner = ownership.owner().unwrap();
-        assert_eq!(
-            (owner.node.as_str(), owner.interfaces.allows("eth1"), owner.interfaces.allows("eth0")),
-            ("node-3", true, false)
-        );
-    }
-
-    #[test]
-    fn local_traffic_wants_a_local_endpoint_and_a_ready_one_before_a_terminating_one() {
-        let mut address = announced("10.0.0.1");
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        address.services[0].local = true;
-        address.services[0].endpoints =
-            Endpoints::Known { any: true, ready: set(&["node-2"]), terminating: set(&["node-0", "node-1"]) };
-        let ownership = elect(&address, &[Advertisement::default()], &nodes(4));
-        assert_eq!(ownership.owner().unwrap().node, "node-2");
-        assert_eq!(ownership.candidates.len(), 3);
-        assert_eq!(ownership.passed_over, [("node-3".to_owned(), PassedOver::NoLocalEndpoint)]);
-    }
-
-    #[test]
-    fn preference_goes_before_the_hash() {
-        let preferring = |name: &str| Advertisement {
-            preferred: vec![(7, Selector::label("kubernetes.io/hostname", name))],
-            ..Advertisement::default()
-        };
-        for name in ["node-0", "node-1", "node-2"] {
-            assert_eq!(owner(&announced("10.0.0.1"), &[preferring(name)], &nodes(3)).as_deref(), Some(name));
-        }
-    }
-
-    #[test]
-    fn nobody_announces_without_advertisement_endpoint_or_node() {
-        let mut address = announced("10.0.0.1");
-        let all = nodes(1);
-        let other_pool =
-            Advertisement { pools: BTreeSet::from(["other".to_owned()]), ..Advertisement::default() };
-        let why = |address: &Announced, ads: &[Advertisement], nodes: &[Node]| {
-            elect(address, ads, nodes).nobody.map(|why| why.to_string())
-        };
-        assert_eq!(
-            why(&address, &[other_pool], &all).as_deref(),
-            Some(r#"no L2Advertisement announces pool "default" for default/web"#)
-        );
-        assert_eq!(
-            why(&address, &[Advertisement::default()], &[]).as_deref(),
-            Some("no node can announce it")
-        );
-        address.services[0].endpoints =
-            Endpoints::Known { any: false, ready: BTreeSet::new(), terminating: BTreeSet::new() };
-        assert_eq!(
-            why(&address, &[Advertisement::default()], &all).as_deref(),
-            Some("default/web has no serving endpoint")
-        );
-    }
-}
+mod tests;
