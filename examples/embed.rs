@@ -68,7 +68,12 @@ async fn adopt(client: &Client, allocator: &mut Allocator) -> Result<(), Error> 
         let view = read(service);
         let addresses = view.addresses();
         match view.wish {
-            Wish::Addresses(request) => Some(Claim { request, addresses, recorded_pool: view.recorded_pool }),
+            Wish::Addresses(ref request) => Some(Claim {
+                request: request.clone(),
+                addresses,
+                recorded_pools: view.recorded_pools(),
+                recorded_pool: view.recorded_pool,
+            }),
             _ => None,
         }
     });

@@ -49,7 +49,7 @@ pub mod selector;
 
 pub use advertisement::{Advertisement, Interfaces};
 pub use allocator::{
-    Allocator, Decision, Holding, LostAddresses, Namespace, Outcome, PoolsChanged, Remembered,
+    Allocator, Decision, Holding, LostAddresses, Namespace, Outcome, PoolsChanged, Remembered, Unreadable,
 };
 pub use family::{Families, Family};
 pub use key::{ParseKeyError, ServiceKey};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::allocator::{Claim, Considered, LostAddresses, Namespace, Remembered};
+use crate::allocator::{Claim, Considered, LostAddresses, Namespace, Remembered, Unreadable};
 use crate::{
     Allocator, Avoided, Counters, Decision, Family, PoolProblem, PoolSpec, PoolVerdict, Refusal, ServiceKey,
     Verdict,
@@ -28,6 +28,8 @@ pub struct World {
     pub remembered: Vec<Remembered>,
     /// What becomes of held addresses that no pool has any more.
     pub lost_addresses: LostAddresses,
+    /// Pools that are written in a way that cannot be read.
+    pub unreadable: Unreadable,
     /// The time, in microseconds since the Unix epoch.
     pub now: i64,
 }
@@ -129,6 +131,7 @@ impl World {
     fn prepare(&self) -> (Allocator, Vec<PoolProblem>) {
         let mut allocator = Allocator::default();
         allocator.set_lost_addresses(self.lost_addresses);
+        allocator.set_unreadable(self.unreadable.clone());
         allocator.advance(self.now);
         allocator.set_avoided(self.avoided.clone());
         for (name, namespace) in &self.namespaces {
@@ -148,8 +151,8 @@ impl World {
         for claim in self.services.iter_mut().filter(|claim| claim.addresses.is_empty()) {
             let Some(planned) = planned.get(&claim.request.key) else { continue };
             claim.addresses = planned.decision.addresses();
-            let pool = planned.decision.held().first().map(|held| held.pool.to_string());
-            claim.recorded_pool = claim.recorded_pool.take().or(pool);
+            let held = planned.decision.held().iter();
+            claim.recorded_pools = held.map(|held| (held.address, held.pool.to_string())).collect();
         }
         self
     }

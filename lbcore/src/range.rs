@@ -116,7 +116,7 @@ impl fmt::Debug for AddressRange {
 
 /// An address range that cannot be used: what was written, where in it the fault lies, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{input:?}: {kind}")]
+#[error("{}", self.text())]
 pub struct RangeError {
     /// The text as it was written.
     pub input: String,
@@ -124,6 +124,16 @@ pub struct RangeError {
     pub span: Range<usize>,
     /// What is wrong with it.
     pub kind: RangeErrorKind,
+}
+
+impl RangeError {
+    /// What was written, unless what is wrong says that already, and what is wrong with it.
+    fn text(&self) -> String {
+        match &self.kind {
+            RangeErrorKind::NotAnAddress { found, .. } if *found == self.input => self.kind.to_string(),
+            kind => format!("{:?}: {kind}", self.input),
+        }
+    }
 }
 
 /// What is wrong with an address range, and what would be right.

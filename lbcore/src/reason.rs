@@ -165,6 +165,8 @@ pub enum Refusal {
 pub enum Loss {
     /// Its pool is gone, and no other has it.
     PoolRemoved,
+    /// Its pool is written in a way that cannot be read.
+    PoolUnreadable,
     /// Its pool is there, but has it no more.
     RangeRemoved,
     /// A pool has it in its ranges, but leaves it out.
@@ -182,6 +184,7 @@ impl Loss {
     fn text(&self, pool: &str) -> String {
         match self {
             Self::PoolRemoved => format!("its pool {pool:?} is gone"),
+            Self::PoolUnreadable => format!("its pool {pool:?} cannot be read; correct the pool"),
             Self::RangeRemoved => format!("pool {pool:?} has it no more"),
             Self::Excluded { pool, why } => format!("pool {pool:?} does not give it out: {why}"),
             Self::Draining => format!("pool {pool:?} is being drained"),
@@ -254,9 +257,9 @@ pub enum Verdict {
     Full {
         /// How many there are.
         total: u128,
-        /// Of these, free but kept for other services by name.
+        /// How many of them are kept for services by name.
         reserved: u128,
-        /// Of these, free but a node's or a gateway's.
+        /// How many of them are a node's or a gateway's.
         avoided: u128,
     },
     /// It gives out no more addresses.
@@ -290,15 +293,15 @@ impl fmt::Display for PoolVerdict {
             Verdict::Full { total: 1, reserved: 0, avoided: 0 } => f.write_str("has its only one in use"),
             Verdict::Full { total, reserved: 0, avoided: 0 } => write!(f, "has all {total} in use"),
             Verdict::Full { total, reserved, avoided } => {
-                let in_use = total.saturating_sub(*reserved).saturating_sub(*avoided);
-                write!(f, "has {in_use} of {total} in use")?;
+                write!(f, "has none left of {total} (")?;
                 if *reserved > 0 {
-                    write!(f, ", keeps {reserved} for others (lbd.io/reserve)")?;
+                    write!(f, "kept for Services by name: {reserved}")?;
                 }
                 if *avoided > 0 {
-                    write!(f, ", spares {avoided} of nodes and gateways")?;
+                    let comma = if *reserved > 0 { ", " } else { "" };
+                    write!(f, "{comma}of nodes and gateways: {avoided}")?;
                 }
-                Ok(())
+                f.write_str(")")
             }
             Verdict::Cordoned => f.write_str("gives out no more (lbd.io/state)"),
             Verdict::NotTheFirstPool => f.write_str("is not the pool of the address already held"),
@@ -344,6 +347,7 @@ impl Refusal {
             Self::Reserved { .. } => "AddressReserved",
             Self::Cordoned { .. } => "PoolCordoned",
             Self::Kept { why: Loss::PoolRemoved, .. } => "PoolGone",
+            Self::Kept { why: Loss::PoolUnreadable, .. } => "PoolUnreadable",
             Self::Kept { why: Loss::RangeRemoved, .. } => "AddressNotInPool",
             Self::Kept { why: Loss::Draining, .. } => "PoolDraining",
             Self::NotAlone { .. } => "AddressOfNode",

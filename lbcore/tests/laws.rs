@@ -208,7 +208,12 @@ impl World {
             let decision = self.allocator.decision(key).expect("it has asked");
             // Of several addresses, a status records the pool of the first.
             let recorded_pool = decision.held().first().map(|holding| holding.pool.to_string());
-            Claim { request: request.clone().into(), addresses: decision.addresses(), recorded_pool }
+            Claim {
+                request: request.clone().into(),
+                addresses: decision.addresses(),
+                recorded_pool,
+                recorded_pools: BTreeMap::new(),
+            }
         };
         let claims = self.facts.wishes.iter().map(claim).collect();
         allocator.adopt(self.turned(claims));

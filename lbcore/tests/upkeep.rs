@@ -1,5 +1,6 @@
 //! What happens to live services when requests, pools or the process change. One claim per test.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lbcore::allocator::Claim;
@@ -60,6 +61,7 @@ fn claim(request: Request, addresses: &[&str], recorded_pool: Option<&str>) -> C
         request: request.into(),
         addresses: ips(addresses),
         recorded_pool: recorded_pool.map(str::to_owned),
+        recorded_pools: BTreeMap::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The story that a user follows, as far as addresses are concerned.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lbcore::allocator::Claim;
@@ -210,6 +211,7 @@ fn a_restart_in_the_middle_of_the_story_changes_nothing() {
         request: request.into(),
         addresses: held.into_iter().map(ip).collect(),
         recorded_pool: Some("default".into()),
+        recorded_pools: BTreeMap::new(),
     });
     let decisions = after.adopt(claims.to_vec());
     assert_eq!(decisions.len(), 5);

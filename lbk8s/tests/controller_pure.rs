@@ -255,7 +255,7 @@ fn a_pool_removed_under_a_live_service_takes_nothing_and_that_is_said() {
     let written = world.settle();
     assert_eq!(world.shows("a"), ["192.168.3.251"]);
     assert!(world.condition("a").starts_with("True/PoolGone: 192.168.3.251 "), "{}", world.condition("a"));
-    assert!(written[0].event.as_deref().unwrap().starts_with("AllocationFailed Holds 192.168.3.251 "));
+    assert!(written[0].event.as_deref().unwrap().starts_with("AllocationFailed 192.168.3.251 is kept "));
     world.tell(service("b", 2));
     world.settle();
     assert!(world.condition("b").starts_with("False/NoPools: "));

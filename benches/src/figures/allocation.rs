@@ -1,5 +1,6 @@
 //! Giving addresses.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub fn claims(count: u32) -> Vec<Claim> {
         request: request(number),
         addresses: vec![Ipv4Addr::from_bits(0x0a00_0000 + number).into()],
         recorded_pool: None,
+        recorded_pools: BTreeMap::new(),
     };
     (0..count).map(claim).collect()
 }

@@ -23,7 +23,9 @@ impl Allocator {
     pub(super) fn choose(&self, request: &Request, before: &[Held], new_pool: bool) -> Choice {
         let mut kept = self.with_pools(before);
         kept.retain(|held| !self.is_given_up(request, held));
-        let (mut held, unmet, fulfilled) = match self.fulfil(request, &kept, new_pool) {
+        // One that gives something up is on the move, and as free in its choice as a new one.
+        let served = !kept.is_empty() && kept.len() == before.len();
+        let (mut held, unmet, fulfilled) = match self.fulfil(request, &kept, new_pool, served) {
             Ok((held, unmet)) => (held, unmet, true),
             // What is held is kept until something better can be had in its place.
             Err(refusal) => (self.keepable(request, &kept).collect(), Some(refusal), false),
@@ -52,6 +54,7 @@ impl Allocator {
         request: &Request,
         before: &[Held],
         new_pool: bool,
+        served: bool,
     ) -> Result<(Vec<Held>, Option<Refusal>), Refusal> {
         let stays = |held: &Held| !new_pool || self.is_of_pool_asked(request, held);
         let mut held = self.requested(request, before, &stays)?;
@@ -62,7 +65,6 @@ impl Allocator {
                 held.push(holding);
             }
         }
-        let served = !before.is_empty();
         for family in request.families.wanted() {
             if !covers(&held, *family)
                 && let Some(holding) = self.kept_for_it(request, *family, &held, served)
@@ -231,11 +233,8 @@ impl Allocator {
 
     /// Why a pool has nothing left.
     pub(super) fn emptiness(&self, pool: PoolId, family: Family) -> Verdict {
-        let counters = self.pools[pool].space.counters(family);
-        match counters.total {
-            0 => Verdict::NoSuchFamily,
-            total => Verdict::Full { total, reserved: counters.reserved, avoided: counters.avoided },
-        }
+        let (total, reserved, avoided) = self.pools[pool].space.extent(family);
+        if total == 0 { Verdict::NoSuchFamily } else { Verdict::Full { total, reserved, avoided } }
     }
 
     fn take_from(&self, pool: PoolId, family: Family, request: &Request) -> Option<Held> {

@@ -1,6 +1,6 @@
 //! Addresses that are held although no active pool has them any more: kept, until the operator gives them up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::held::Held;
@@ -18,7 +18,44 @@ pub enum LostAddresses {
     TakeAway,
 }
 
+/// Pools that are written, but in a way that cannot be read, and of which no earlier form is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Those of these names.
+    These(BTreeSet<String>),
+    /// Not even their names can be read: it may be any pool that is not in force.
+    Any,
+}
+
+impl Default for Unreadable {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl Unreadable {
+    /// Whether a pool that is not in force may be one of them.
+    #[must_use]
+    pub fn contains(&self, pool: &str) -> bool {
+        match self {
+            Self::These(names) => names.contains(pool),
+            Self::Any => true,
+        }
+    }
+}
+
 impl Allocator {
+    /// Tells which pools cannot be read: an address of such a pool is no less its own than before. To be told
+    /// before [`Allocator::set_pools`].
+    pub fn set_unreadable(&mut self, unreadable: Unreadable) {
+        self.unreadable = unreadable;
+    }
+
+    /// The addresses that services hold and no pool gives out.
+    pub fn lost(&self) -> impl Iterator<Item = IpAddr> {
+        self.lost.iter().copied()
+    }
+
     /// Sets what becomes of held addresses that their pool no longer has. To be told before anything else.
     pub fn set_lost_addresses(&mut self, lost: LostAddresses) {
         self.lost_addresses = lost;
@@ -34,9 +71,6 @@ impl Allocator {
             if let Some(pool) = self.pool_at(*address) {
                 let held = self.users.is_held(*address);
                 self.pools[pool].space.avoid_no_more(*address, held);
-                if !held {
-                    self.wake_for(pool, *address);
-                }
             }
         }
         for address in &new {
@@ -45,6 +79,8 @@ impl Allocator {
                 self.pools[pool].space.avoid(*address, held);
             }
         }
+        // The reasons of those that wait count what is spared.
+        self.waiting.wake_all();
         let renamed = self.avoided.iter().filter(|(address, why)| before.get(address) != Some(why));
         let touched: Vec<IpAddr> = renamed.map(|(address, _)| *address).chain(gone).collect();
         self.look_again(touched.into_iter())
@@ -65,17 +101,19 @@ impl Allocator {
         if let Some((pool, why)) = self.excluded(held.address) {
             return Some(Loss::Excluded { pool: self.pools.name(pool).clone(), why });
         }
-        match self.pools.get(held.pool) {
-            Some(_) => Some(Loss::RangeRemoved),
-            None => Some(Loss::PoolRemoved),
-        }
+        Some(match self.pools.get(held.pool) {
+            Some(_) => Loss::RangeRemoved,
+            None if self.unreadable.contains(self.pools.name(held.pool)) => Loss::PoolUnreadable,
+            None => Loss::PoolRemoved,
+        })
     }
 
     /// Whether a held address is to be given up: it is lost, and the operator has confirmed.
     pub(super) fn is_given_up(&self, request: &Request, held: &Held) -> bool {
         let Some(loss) = self.loss(held) else { return false };
         let address = held.address;
-        let by_setting = self.lost_addresses == LostAddresses::TakeAway && loss != Loss::Draining;
+        let by_setting = self.lost_addresses == LostAddresses::TakeAway
+            && !matches!(loss, Loss::Draining | Loss::PoolUnreadable);
         let home = match &loss {
             Loss::Excluded { pool, .. } => self.pools.id(pool),
             _ => Some(held.pool),

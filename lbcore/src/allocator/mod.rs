@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use explain::Considered;
-pub use keep::LostAddresses;
+pub use keep::{LostAddresses, Unreadable};
 pub use memory::Remembered;
 pub use pools::PoolsChanged;
 
@@ -48,6 +48,8 @@ pub struct Allocator {
     /// The time, as the caller told it last.
     now: i64,
     lost_addresses: LostAddresses,
+    /// Pools that are written, but not in force because nobody can read them.
+    unreadable: Unreadable,
     pools: Pools,
     /// First address of each range in force to its last address and its pool.
     ranges: BTreeMap<IpAddr, (IpAddr, PoolId)>,
@@ -156,6 +158,9 @@ pub struct Claim {
     /// The pool recorded beside them (`metallb.io/ip-allocated-from-pool`). An address that is in no pool is
     /// adopted only with such a record: otherwise somebody else gave it.
     pub recorded_pool: Option<String>,
+    /// The pools of single addresses, where they are recorded; of several addresses the record above is that of
+    /// the first.
+    pub recorded_pools: BTreeMap<IpAddr, String>,
 }
 
 impl Allocator {
@@ -190,19 +195,27 @@ impl Allocator {
         });
         self.services.reserve(claims.len());
         let mut ids = Vec::with_capacity(claims.len());
-        for Claim { request, addresses, recorded_pool } in &claims {
+        for Claim { request, addresses, recorded_pool, recorded_pools } in &claims {
             let mut held: Vec<Held> = Vec::new();
             for &address in addresses {
                 let family = Family::of(address);
-                let surplus = held.iter().any(|holding| {
-                    let same_family = Family::of(holding.address) == family;
-                    holding.address == address || same_family && !request.addresses.contains(&address)
-                });
-                if surplus || !request.families.wants(family) || self.shareable(address, request).is_err() {
+                let of_family = |it: &&IpAddr| Family::of(**it) == family;
+                // It may hold as many of a family as it asks for by name, also if it got others before it asked
+                // for these.
+                let most = request.addresses.iter().filter(of_family).count().max(1);
+                let have = held.iter().filter(|held| Family::of(held.address) == family).count();
+                let twice = held.iter().any(|held| held.address == address);
+                let surplus = have >= most && !request.addresses.contains(&address);
+                if twice
+                    || surplus
+                    || !request.families.wants(family)
+                    || self.shareable(address, request).is_err()
+                {
                     continue;
                 }
                 let known = self.pool_at(address);
-                let pool = known.or_else(|| recorded_pool.as_deref().map(|name| self.pools.intern(name)));
+                let recorded = recorded_pools.get(&address).or(recorded_pool.as_ref());
+                let pool = known.or_else(|| recorded.map(|name| self.pools.intern(name)));
                 if let Some(pool) = pool {
                     held.push(Held { address, pool, grant: Grant::Adopted });
                 }

@@ -32,6 +32,7 @@ impl Allocator {
         let fits = |address: &IpAddr| {
             Family::of(*address) == family
                 && self.pool_at(*address) == Some(pool)
+                && !self.avoided.contains_key(address)
                 && space.kept_for_another(*address, &request.key).is_none()
                 && self.shareable(*address, request).is_ok()
         };

@@ -262,6 +262,14 @@ impl Space {
         }
     }
 
+    /// How many addresses there are, how many of them are kept for services by name, and how many are avoided; held
+    /// or not.
+    pub(crate) fn extent(&self, family: Family) -> (u128, u128, u128) {
+        let half = self.half(family);
+        let kept = half.kept.iter().map(|(first, (last, _))| last - first + 1).sum();
+        (half.layout.total(), kept, half.avoided.len() as u128)
+    }
+
     /// How full the pool is in one family.
     pub(crate) fn counters(&self, family: Family) -> Counters {
         let half = self.half(family);

@@ -68,7 +68,11 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
         controller.advance(Timestamp::now().as_microsecond());
         tokio::select! {
             Some(told) = watches.next() => match told {
-                Told::Change(change) => controller.apply(change),
+                Told::Change(change) => {
+                    // It may have been a long time until this was told.
+                    controller.advance(Timestamp::now().as_microsecond());
+                    controller.apply(change);
+                }
                 Told::Synced(watch) => if progress.synced(watch) {
                     controller.apply(Change::Synced);
                 },

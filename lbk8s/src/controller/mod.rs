@@ -222,11 +222,15 @@ impl Controller {
     /// What is to be recorded of those addresses that their pool no longer has.
     fn kept(&self, view: &ServiceView, decision: Option<&Decision>) -> BTreeMap<IpAddr, Kept> {
         let held = decision.map_or(&[][..], Decision::held);
-        let lost = held.iter().filter(|held| self.allocator.pool_of(held.address).is_none());
+        let (unreadable, allocator) = (self.config.unreadable(), &self.allocator);
+        // Of a pool that cannot be read everything is known that matters; it is as before.
+        let lost = held
+            .iter()
+            .filter(|held| allocator.pool_of(held.address).is_none() && !unreadable.contains(&held.pool));
         let record =
             |held: &lbcore::Holding| match (self.chosen.get(&*held.pool), view.kept.get(&held.address)) {
                 (Some(advertisements), _) => {
-                    Kept { pool: held.pool.to_string(), advertisements: advertisements.clone() }
+                    Kept { pool: held.pool.to_string(), advertisements: Some(advertisements.clone()) }
                 }
                 // A process before this one has seen the pool go.
                 (None, Some(kept)) if kept.pool == *held.pool => kept.clone(),
@@ -284,10 +288,12 @@ impl Controller {
                 Wish::Nothing | Wish::NotOurs => return None,
             };
             let addresses = view.addresses();
-            // Of several addresses the record beside them names the pool of the first; this one is exact.
-            let kept = addresses.iter().find_map(|address| view.kept.get(address));
-            let recorded_pool = kept.map(|kept| kept.pool.clone()).or_else(|| view.recorded_pool.clone());
-            Some(Claim { request, addresses, recorded_pool })
+            Some(Claim {
+                request,
+                addresses,
+                recorded_pool: view.recorded_pool.clone(),
+                recorded_pools: view.recorded_pools(),
+            })
         };
         let claims = self.services.values().filter_map(claim).collect();
         let decisions = self.allocator.adopt(claims);
@@ -309,6 +315,7 @@ impl Controller {
             pools.collect()
         };
         let before = Notice::Pools { source: self.source, pools: summary(&self.allocator) };
+        self.allocator.set_unreadable(self.config.unreadable());
         let changed = self.allocator.set_pools(self.config.pools());
         self.enqueue(&changed.decisions);
         self.source = self.config.source();
@@ -322,6 +329,11 @@ impl Controller {
             let choosing = advertisements.iter().filter(|it| it.chooses_pool(&pool.name, &pool.labels));
             let names = choosing.map(|advertisement| advertisement.name.clone()).collect();
             self.chosen.insert(pool.name.clone(), names);
+        }
+        // The records of lost addresses may have to name another pool or other advertisements.
+        let lost: Vec<ServiceKey> = self.allocator.lost().flat_map(|it| self.allocator.users(it)).collect();
+        for key in lost {
+            self.retry(&key);
         }
         self.tell_problems();
     }

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use lbcore::allocator::Holding;
 use lbcore::{Decision, Refusal, ServiceKey};
 use serde_json::{Value, json};
@@ -45,16 +44,21 @@ struct Assigned {
     status: &'static str,
     reason: String,
     message: String,
+    /// The message begins with what the Service holds.
+    tells_of_held: bool,
 }
 
 impl Write {
-    /// Whether a Service shows the addresses that were to be written.
+    /// Whether a Service shows all that was to be written.
     #[must_use]
     pub fn is_shown_by(&self, service: &Service) -> bool {
-        let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let shown = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
-        addresses(shown) == addresses(&self.ingress)
-            && service.annotations().get(ALLOCATED_FROM) == self.pool.as_ref()
+        let view = ServiceView::read(service, &None);
+        let condition =
+            view.condition(CONDITION).map(|theirs| (&*theirs.status, &theirs.reason, &theirs.message));
+        addresses(&view.ingress) == addresses(&self.ingress)
+            && view.recorded_pool == self.pool
+            && view.kept == self.kept
+            && condition == self.condition.as_ref().map(|ours| (ours.status, &ours.reason, &ours.message))
     }
 
     /// The merge patch for the status subresource. `now` is the time of a condition that changes its status.
@@ -100,7 +104,12 @@ pub(super) fn write(
         Wish::Unclear(problems) => {
             let message = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message));
             let message = message.collect::<Vec<_>>().join("; ");
-            Some(Assigned { status: status(held), reason: "InvalidRequest".to_owned(), message })
+            Some(Assigned {
+                status: status(held),
+                reason: "InvalidRequest".to_owned(),
+                message,
+                tells_of_held: false,
+            })
         }
         Wish::Addresses(_) => Some(describe(decision?)),
     };
@@ -149,6 +158,7 @@ pub(super) fn give_up(view: &ServiceView, held: &[IpAddr]) -> Option<Write> {
         status: if written.status == "True" { "True" } else { "False" },
         reason: written.reason.clone(),
         message: written.message.clone(),
+        tells_of_held: false,
     });
     (ingress != view.ingress).then(|| Write {
         key: view.key.clone(),
@@ -178,14 +188,20 @@ fn describe(decision: &Decision) -> Assigned {
     let holdings: Vec<String> =
         held.iter().map(|holding| format!("{} from pool {:?}", holding.address, holding.pool)).collect();
     match decision.refusal() {
-        None => Assigned { status: "True", reason: "Assigned".to_owned(), message: holdings.join(", ") },
+        None => Assigned {
+            status: "True",
+            reason: "Assigned".to_owned(),
+            message: holdings.join(", "),
+            tells_of_held: true,
+        },
         Some(refusal) => {
             let mut message = refusal.to_string();
             // Of one that is kept the refusal itself names address and pool.
-            if !held.is_empty() && !matches!(refusal, Refusal::Kept { .. }) {
+            let tells_of_held = !held.is_empty() && !matches!(refusal, Refusal::Kept { .. });
+            if tells_of_held {
                 message = format!("{}; {message}", holdings.join(", "));
             }
-            Assigned { status: status(held), reason: refusal.code().to_owned(), message }
+            Assigned { status: status(held), reason: refusal.code().to_owned(), message, tells_of_held }
         }
     }
 }
@@ -227,17 +243,20 @@ fn event(
     let given = held
         .iter()
         .map(|holding| format!("{} from pool {:?}: {}", holding.address, holding.pool, holding.grant));
-    match (condition.reason.as_str(), held.is_empty()) {
-        ("Assigned", _) if moved => event(
+    match condition.reason.as_str() {
+        "Assigned" if moved => event(
             Severity::Normal,
             "IPAllocated",
             format!("Assigned {}", given.collect::<Vec<_>>().join(", ")),
         ),
         // Taken over as it is, or its condition said less than now.
-        ("Assigned", _) => None,
+        "Assigned" => None,
         _ if same_condition && !moved => None,
-        ("InvalidRequest", _) => event(Severity::Warning, "LoadBalancerFailed", condition.message.clone()),
-        (_, true) => event(Severity::Warning, "AllocationFailed", condition.message.clone()),
-        (_, false) => event(Severity::Warning, "AllocationFailed", format!("Holds {}", condition.message)),
+        "InvalidRequest" => event(Severity::Warning, "LoadBalancerFailed", condition.message.clone()),
+        // That an address is kept is said of the address itself.
+        _ if condition.tells_of_held => {
+            event(Severity::Warning, "AllocationFailed", format!("Holds {}", condition.message))
+        }
+        _ => event(Severity::Warning, "AllocationFailed", condition.message.clone()),
     }
 }

@@ -18,6 +18,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use lbcore::{AddressRange, Release};
+
 use super::{ObjectRef, Problem};
 
 /// The prefix to use.
@@ -68,6 +70,20 @@ pub const UNKNOWN_ANNOTATION: &str = "UnknownAnnotation";
 #[must_use]
 pub fn path(key: &str) -> String {
     format!("metadata.annotations[{key}]")
+}
+
+/// What lists of addresses may hold, for messages.
+const LIST: &str = "addresses, CIDRs and ranges, separated by commas";
+
+/// Reads a list of addresses.
+pub(super) fn ranges(text: &str) -> Result<Vec<AddressRange>, String> {
+    let ranges = text.split(',').map(|range| AddressRange::parse_or_address(range.trim()));
+    ranges.collect::<Result<_, _>>().map_err(|error| format!("{error}; write {LIST}"))
+}
+
+/// Reads what may be taken away.
+pub(super) fn release(text: &str) -> Result<Release, String> {
+    text.parse().map_err(|error| format!("{error}; write all, or {LIST}"))
 }
 
 /// Reads an annotation of our own; an empty value counts as none, a bad one is a problem.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use lbcore::{Advertisement, Labels, PoolProblem, PoolSpec};
+use lbcore::{Advertisement, Labels, PoolProblem, PoolSpec, Unreadable};
 
 use super::config_map::{self, Legacy};
 use super::metallb::{IPAddressPool, L2Advertisement};
@@ -120,6 +120,17 @@ impl Config {
         match self.legacy() {
             Some(legacy) => legacy.pools.clone(),
             None => self.pools.values().filter_map(|entry| entry.good.clone()).collect(),
+        }
+    }
+
+    /// The pools that are written, but of which no form can be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Unreadable {
+        let bad = self.pools.iter().filter(|(_, entry)| entry.good.is_none()).map(|(name, _)| name.clone());
+        match self.legacy().map(Legacy::unreadable) {
+            Some(None) => Unreadable::Any,
+            Some(Some(names)) => Unreadable::These(bad.chain(names).collect()),
+            None => Unreadable::These(bad.collect()),
         }
     }
 

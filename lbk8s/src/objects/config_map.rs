@@ -47,6 +47,13 @@ impl Legacy {
         self.entries.as_ref()?.get(pool).copied()
     }
 
+    /// The names of the pools that are written and cannot be read; `None` if not even the names can be.
+    pub(super) fn unreadable(&self) -> Option<Vec<String>> {
+        let names = self.entries.as_ref()?.keys();
+        let unread = |name: &&String| !self.pools.iter().any(|pool| pool.name == **name);
+        Some(names.filter(unread).cloned().collect())
+    }
+
     /// Puts back, from the last form, what this one names but does not say in a way that can be read.
     pub(super) fn keep_last_good(&mut self, last: Self) {
         let Some(entries) = &self.entries else {

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use lbcore::{Labels, Namespace};
 
-use super::annotations::{RELEASE, read as annotation};
+use super::annotations::{self, RELEASE, read as annotation};
 use super::{ObjectRef, Problem};
 
 /// A namespace, and what is wrong with it.
@@ -22,7 +22,8 @@ impl NamespaceView {
     pub fn read(namespace: &v1::Namespace) -> Self {
         let mut problems = Vec::new();
         let object = ObjectRef::of(namespace);
-        let release = annotation(&object, namespace.annotations(), RELEASE, &mut problems, str::parse);
+        let release =
+            annotation(&object, namespace.annotations(), RELEASE, &mut problems, annotations::release);
         let labels = namespace.labels().clone();
         Self { namespace: Namespace { labels, release: release.unwrap_or_default() }, problems }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use lbcore::{AddressRange, PoolSpec, Remembered, Reservation, ServiceAllocation, ServiceKey};
+use lbcore::{PoolSpec, Remembered, Reservation, ServiceAllocation, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::annotations::{
-    COOL_DOWN, EXCLUDE, EXCLUDE_NETWORK_ADDRESSES, RELEASE, REMEMBERED, RESERVE, STATE, STICKY,
-    read as annotation,
+    COOL_DOWN, EXCLUDE, EXCLUDE_NETWORK_ADDRESSES, RELEASE, REMEMBERED, RESERVE, STATE, STICKY, ranges,
+    read as annotation, release,
 };
 use super::metallb::IPAddressPool;
 use super::{ObjectRef, Problem, created, selector};
@@ -47,7 +47,7 @@ pub fn read(pool: &IPAddressPool) -> Result<PoolSpec, Vec<Problem>> {
     let sticky = annotation(&object, notes, STICKY, &mut problems, duration);
     let cool_down = annotation(&object, notes, COOL_DOWN, &mut problems, duration);
     let state = annotation(&object, notes, STATE, &mut problems, str::parse);
-    let release = annotation(&object, notes, RELEASE, &mut problems, str::parse);
+    let given_up = annotation(&object, notes, RELEASE, &mut problems, release);
     match parsed {
         Ok(parsed) if problems.is_empty() => Ok(PoolSpec {
             created: created(pool),
@@ -61,16 +61,11 @@ pub fn read(pool: &IPAddressPool) -> Result<PoolSpec, Vec<Problem>> {
             sticky: sticky.unwrap_or_default(),
             cool_down: cool_down.unwrap_or_default(),
             state: state.unwrap_or_default(),
-            release: release.unwrap_or_default(),
+            release: given_up.unwrap_or_default(),
             ..parsed
         }),
         _ => Err(problems),
     }
-}
-
-/// Addresses, CIDRs and ranges, separated by commas.
-fn ranges(text: &str) -> Result<Vec<AddressRange>, lbcore::RangeError> {
-    text.split(',').map(|range| AddressRange::parse_or_address(range.trim())).collect()
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {

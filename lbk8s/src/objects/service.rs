@@ -59,8 +59,10 @@ pub enum Wish {
 pub struct Kept {
     /// The pool it came from.
     pub pool: String,
-    /// The advertisements that chose the pool last; under these it stays announced.
-    pub advertisements: BTreeSet<String>,
+    /// The advertisements that chose the pool last: under these it stays announced. `None` if nobody saw the pool
+    /// go; then those that name it count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertisements: Option<BTreeSet<String>>,
 }
 
 fn read_kept(service: &Service) -> BTreeMap<IpAddr, Kept> {
@@ -143,8 +145,15 @@ impl ServiceView {
             sharing: self.sharing.clone(),
             ports: self.ports.clone(),
             labels: self.labels.clone(),
+            addresses: shown,
             ..Request::new(self.key.clone(), families)
         })
+    }
+
+    /// The pools that are recorded of single addresses.
+    #[must_use]
+    pub fn recorded_pools(&self) -> BTreeMap<IpAddr, String> {
+        self.kept.iter().map(|(address, kept)| (*address, kept.pool.clone())).collect()
     }
 
     /// The addresses that it shows; what is no address is passed over.
@@ -172,8 +181,13 @@ fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class, from: Familie
         }
     };
     let addresses = read_addresses(service, spec, &object, &mut problems);
-    let release =
-        annotations::read(&object, service.annotations(), annotations::RELEASE, &mut problems, str::parse);
+    let release = annotations::read(
+        &object,
+        service.annotations(),
+        annotations::RELEASE,
+        &mut problems,
+        annotations::release,
+    );
     let release = release.unwrap_or_default();
     let (Some(families), true) = (families, problems.is_empty()) else {
         return Wish::Unclear(problems);

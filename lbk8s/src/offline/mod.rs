@@ -158,6 +158,7 @@ impl World {
             self.problems.extend(view.problems);
             self.facts.namespaces.insert(name.clone(), view.namespace);
         }
+        self.facts.unreadable = self.config.unreadable();
         self.facts.avoided = self.avoided();
         self.facts.remembered = self.pools.iter().flat_map(read_remembered).collect();
     }
@@ -254,7 +255,10 @@ fn claim(view: &ServiceView, turn: i64, problems: &mut Vec<Problem>) -> Option<C
         Wish::Nothing | Wish::NotOurs => return None,
     };
     let addresses = view.addresses();
-    let kept = addresses.iter().find_map(|address| view.kept.get(address));
-    let recorded_pool = kept.map(|kept| kept.pool.clone()).or_else(|| view.recorded_pool.clone());
-    Some(Claim { request: Request { created: turn, ..request }.into(), addresses, recorded_pool })
+    Some(Claim {
+        request: Request { created: turn, ..request }.into(),
+        addresses,
+        recorded_pool: view.recorded_pool.clone(),
+        recorded_pools: view.recorded_pools(),
+    })
 }

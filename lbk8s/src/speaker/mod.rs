@@ -107,6 +107,8 @@ pub struct Speaker {
     pools: Allocator,
     /// The pools as they were written when they were put in force last.
     configured_pools: Vec<PoolSpec>,
+    /// The labels that each pool has, or had when it was there last.
+    labels_of: BTreeMap<String, Labels>,
     /// By name.
     nodes: Vec<Node>,
     services: BTreeMap<ServiceKey, ServiceView>,
@@ -130,6 +132,7 @@ impl Speaker {
             advertisements: Vec::new(),
             pools: Allocator::default(),
             configured_pools: Vec::new(),
+            labels_of: BTreeMap::new(),
             nodes: Vec::new(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -212,7 +215,7 @@ impl Speaker {
         });
         // Of an address that its pool no longer has, the advertisements that chose the pool last are on record.
         let kept = views.iter().find_map(|view| view.kept.get(&address));
-        let under = kept.map(|kept| kept.advertisements.clone()).filter(|names| !names.is_empty());
+        let under = kept.and_then(|kept| kept.advertisements.clone());
         Some(Announced { address, pool, pool_labels, under, services: services.collect() })
     }
 
@@ -226,7 +229,10 @@ impl Speaker {
             return Some((name.clone(), labels));
         }
         let Some(name) = self.pools.pool_of(address) else {
-            return recorded.map(|name| (name, Labels::new()));
+            return recorded.map(|name| {
+                let labels = self.labels_of.get(&name).cloned().unwrap_or_default();
+                (name, labels)
+            });
         };
         let labels = self.pools.pools().find(|spec| *spec.name == *name).map(|spec| spec.labels.clone());
         Some((name.to_string(), labels.unwrap_or_default()))
@@ -237,6 +243,7 @@ impl Speaker {
         let (pools, advertisements) = (self.config.pools(), self.config.advertisements());
         let changed = pools != self.configured_pools || advertisements != self.advertisements;
         if changed {
+            self.labels_of.extend(pools.iter().map(|pool| (pool.name.clone(), pool.labels.clone())));
             self.pools.set_pools(pools.clone());
             self.configured_pools = pools;
             self.advertisements = advertisements;

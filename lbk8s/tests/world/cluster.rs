@@ -59,8 +59,11 @@ impl Cluster {
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_with(Settings::default());
+    }
+
+    pub(crate) fn start_with(&mut self, settings: Settings) {
         assert!(self.controller.is_none());
-        let settings = Settings::default();
         self.controller = Some(tokio::spawn(run(self.client.clone(), settings, |_| {})));
     }
 
@@ -127,11 +130,37 @@ impl Cluster {
         self.store.faults().writes(Verb::Patch, "services/status")
     }
 
+    /// How often a pool was written, by whomever.
+    pub(crate) fn pool_writes(&self) -> u64 {
+        self.store.faults().writes(Verb::Patch, "ipaddresspools")
+    }
+
+    pub(crate) async fn pool(&self, name: &str) -> Value {
+        self.send("GET", &format!("{POOLS}/{name}"), &Value::Null).await.unwrap()
+    }
+
+    pub(crate) async fn change_pool(&self, name: &str, patch: &Value) {
+        self.send("PATCH", &format!("{POOLS}/{name}"), patch).await.unwrap();
+    }
+
+    pub(crate) async fn delete_pool(&self, name: &str) {
+        self.send("DELETE", &format!("{POOLS}/{name}"), &Value::Null).await.unwrap();
+    }
+
     /// Waits until a Service fits.
     pub(crate) async fn until(&self, service: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.until_at(&format!("{SERVICES}/{service}"), what, fits).await
+    }
+
+    /// Waits until a pool fits.
+    pub(crate) async fn until_pool(&self, pool: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.until_at(&format!("{POOLS}/{pool}"), what, fits).await
+    }
+
+    async fn until_at(&self, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let waited = tokio::time::timeout(DEADLINE, async {
             loop {
-                let object = self.get(service).await;
+                let object = self.send("GET", path, &Value::Null).await.unwrap();
                 if fits(&object) {
                     return object;
                 }
@@ -141,7 +170,7 @@ impl Cluster {
         if let Ok(object) = waited.await {
             return object;
         }
-        panic!("{service} never was {what}: {}", self.get(service).await)
+        panic!("{path} never was {what}: {}", self.send("GET", path, &Value::Null).await.unwrap())
     }
 
     pub(crate) async fn until_shows(&self, service: &str, address: &str) -> Value {

@@ -3,6 +3,8 @@
 
 #[cfg(all(feature = "controller", feature = "store"))]
 pub(crate) mod cluster;
+#[cfg(feature = "controller")]
+pub(crate) mod pure;
 
 use std::net::IpAddr;
 
