@@ -13,7 +13,9 @@ use std::net::IpAddr;
 
 pub use edge::{Settings, log, run};
 use lbcore::allocator::Claim;
-use lbcore::{Allocator, Avoided, Decision, Family, LostAddresses, ServiceKey};
+use lbcore::{
+    Allocator, Avoided, Decision, Family, LostAddresses, PoolProblem, PoolSpec, ServiceKey, Unreadable,
+};
 use memory::Memories;
 pub use memory::MemoryWrite;
 use shown::Shown;
@@ -70,7 +72,9 @@ pub struct Controller {
     /// All that was told to be wrong.
     problems: BTreeSet<Problem>,
     /// What is wrong between pools.
-    contradictions: Vec<Problem>,
+    contradictions: Vec<PoolProblem>,
+    /// The pools as they were put in force last, and those that could not be read.
+    configured: Option<(Vec<PoolSpec>, Unreadable)>,
     namespace_problems: BTreeMap<String, Vec<Problem>>,
     nodes: BTreeMap<String, BTreeMap<IpAddr, Avoided>>,
     memories: Memories,
@@ -315,15 +319,21 @@ impl Controller {
             pools.collect()
         };
         let before = Notice::Pools { source: self.source, pools: summary(&self.allocator) };
-        self.allocator.set_unreadable(self.config.unreadable());
-        let changed = self.allocator.set_pools(self.config.pools());
-        self.enqueue(&changed.decisions);
+        let configured = (self.config.pools(), self.config.unreadable());
+        // Labels, a status or our own annotations of a pool change nothing, and then nobody is looked at again.
+        if self.configured.as_ref() != Some(&configured) {
+            let (pools, unreadable) = configured.clone();
+            self.configured = Some(configured);
+            self.allocator.set_unreadable(unreadable);
+            let changed = self.allocator.set_pools(pools);
+            self.enqueue(&changed.decisions);
+            self.contradictions = changed.problems;
+        }
         self.source = self.config.source();
         let after = Notice::Pools { source: self.source, pools: summary(&self.allocator) };
         if before != after {
             self.notices.push(after);
         }
-        self.contradictions = changed.problems.iter().map(|problem| self.config.blame(problem)).collect();
         let advertisements = self.config.advertisements();
         for pool in self.allocator.pools() {
             let choosing = advertisements.iter().filter(|it| it.chooses_pool(&pool.name, &pool.labels));
@@ -340,7 +350,8 @@ impl Controller {
 
     fn tell_problems(&mut self) {
         let namespaces = self.namespace_problems.values().flatten().cloned();
-        let all = self.config.problems().into_iter().chain(self.contradictions.clone()).chain(namespaces);
+        let between = self.contradictions.iter().map(|problem| self.config.blame(problem));
+        let all = self.config.problems().into_iter().chain(between).chain(namespaces);
         let problems: BTreeSet<Problem> = all.collect();
         self.notices.extend(problems.difference(&self.problems).cloned().map(Notice::Problem));
         self.problems = problems;

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use lbcore::Avoided;
 
-use super::annotations::GATEWAYS;
+use super::annotations::{GATEWAYS, path};
+use super::{ObjectRef, Problem};
 
 /// Whoever carries this label, with any value, announces nothing.
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -27,10 +28,25 @@ pub fn read(node: &Node) -> lbcore::Node {
     }
 }
 
+/// What is wrong with the list of a node's gateways.
+#[must_use]
+pub fn problems(node: &Node) -> Vec<Problem> {
+    let list = node.annotations().get(GATEWAYS).map(String::as_str).unwrap_or_default();
+    let bad = list.split(',').map(str::trim).filter(|text| !text.is_empty() && parse(text).is_none());
+    let problem = |text: &str| {
+        let message = format!("{text:?} is no IP address; write addresses, separated by commas");
+        Problem::new(&ObjectRef::of(node), "InvalidAnnotation", path(GATEWAYS), message)
+    };
+    bad.map(problem).collect()
+}
+
+fn parse(text: &str) -> Option<IpAddr> {
+    text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
 /// The addresses of a node and of its gateways. What is no address is passed over.
 #[must_use]
 pub fn addresses(node: &Node) -> BTreeMap<IpAddr, Avoided> {
-    let parse = |text: &str| text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical());
     let gateways = node.annotations().get(GATEWAYS).map(String::as_str).unwrap_or_default();
     let gateways = gateways.split(',').filter_map(parse);
     let gateways = gateways.map(|address| (address, Avoided::GatewayOf(node.name_any())));

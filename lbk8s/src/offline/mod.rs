@@ -159,6 +159,7 @@ impl World {
             self.facts.namespaces.insert(name.clone(), view.namespace);
         }
         self.facts.unreadable = self.config.unreadable();
+        self.problems.extend(self.nodes.values().flat_map(node::problems));
         self.facts.avoided = self.avoided();
         self.facts.remembered = self.pools.iter().flat_map(read_remembered).collect();
     }

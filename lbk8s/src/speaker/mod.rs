@@ -222,7 +222,8 @@ impl Speaker {
     /// The pool of an address with its labels: the one on record if it can be right, else the one whose ranges the
     /// address is in, else, when that pool is gone, its name alone.
     fn pool_of(&self, address: IpAddr, views: &[&ServiceView]) -> Option<(String, Labels)> {
-        let recorded = views.iter().find_map(|view| view.recorded_pool.clone());
+        let kept = |view: &&ServiceView| view.kept.get(&address).map(|kept| kept.pool.clone());
+        let recorded = views.iter().find_map(|view| kept(view).or_else(|| view.recorded_pool.clone()));
         if let Some(name) = &recorded
             && let Some(labels) = self.config.recorded_pool(name, address)
         {
