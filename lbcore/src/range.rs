@@ -204,7 +204,7 @@ impl FromStr for AddressRange {
             return parse_dashed(text, dash);
         }
         let Some(slash) = text.find('/') else {
-            let address = parse_address(text, 0..text.len())?;
+            let address = parse_address(text, 0..text.len())?.to_canonical();
             let bits = if address.is_ipv4() { 32 } else { 128 };
             return Err(fail(0..text.len(), RangeErrorKind::NoMask { address, bits }));
         };
@@ -238,6 +238,7 @@ fn parse_dashed(text: &str, dash: usize) -> Result<AddressRange, RangeError> {
     }
     let first = parse_address(text, 0..dash)?;
     let last = parse_address(text, dash + 1..text.len())?;
+    let (first, last) = as_one_family(first, last);
     match (Family::of(first), Family::of(last)) {
         (first, last) if first != last => Err(fail(RangeErrorKind::MixedFamilies { first, last })),
         _ if last < first => Err(fail(RangeErrorKind::Backwards { first, last })),
@@ -245,23 +246,24 @@ fn parse_dashed(text: &str, dash: usize) -> Result<AddressRange, RangeError> {
     }
 }
 
-/// The range between two addresses of one family, a mapped one seen as the IPv4 address it carries.
-fn between(first: IpAddr, last: IpAddr) -> AddressRange {
+/// Mapped addresses as the IPv4 addresses they carry, unless only one is: `::ffff:0:0/95` reaches beyond the
+/// mapped block and stays IPv6.
+fn as_one_family(first: IpAddr, last: IpAddr) -> (IpAddr, IpAddr) {
     let (mapped_first, mapped_last) = (first.to_canonical(), last.to_canonical());
-    // A prefix shorter than ::ffff:0:0/96 reaches beyond the mapped block and stays IPv6.
-    let (first, last) = if mapped_first.is_ipv4() == mapped_last.is_ipv4() {
-        (mapped_first, mapped_last)
-    } else {
-        (first, last)
-    };
+    if mapped_first.is_ipv4() == mapped_last.is_ipv4() { (mapped_first, mapped_last) } else { (first, last) }
+}
+
+/// The range between two addresses of one family.
+fn between(first: IpAddr, last: IpAddr) -> AddressRange {
+    let (first, last) = as_one_family(first, last);
     AddressRange { family: Family::of(first), first: to_number(first), last: to_number(last) }
 }
 
-/// One end of `a-b`: spaces around it are allowed, a mapped address is IPv4.
+/// One end of `a-b`: spaces around it are allowed.
 fn parse_address(text: &str, span: Range<usize>) -> Result<IpAddr, RangeError> {
     let part = &text[span.clone()];
     let start = span.start + (part.len() - part.trim_start().len());
-    parse_bare(text, start..start + part.trim().len()).map(|address| address.to_canonical())
+    parse_bare(text, start..start + part.trim().len())
 }
 
 fn parse_bare(text: &str, span: Range<usize>) -> Result<IpAddr, RangeError> {

@@ -57,7 +57,8 @@ struct Faults<'o> {
 
 impl Faults<'_> {
     fn add(&mut self, code: &'static str, path: &str, message: impl std::fmt::Display) {
-        self.problems.push(Problem::new(self.object, code, format!("data.{KEY}: {path}"), message));
+        let path = if path.is_empty() { format!("data.{KEY}") } else { format!("data.{KEY}: {path}") };
+        self.problems.push(Problem::new(self.object, code, path, message));
     }
 
     fn parse(&mut self, text: &str) -> Option<Text> {

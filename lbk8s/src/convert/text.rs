@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default)]
+#[serde(rename_all = "kebab-case", default, expecting = "a map with address-pools")]
 pub(super) struct Text {
     #[serde(alias = "Peers")]
     pub(super) peers: Vec<Peer>,
@@ -16,7 +16,7 @@ pub(super) struct Text {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", expecting = "a map with name, protocol and addresses")]
 pub(super) struct Pool {
     pub(super) name: String,
     #[serde(default)]

@@ -2,8 +2,8 @@
 
 use serde_saphyr::granit_parser::{self as parser, Event, Parser};
 
-/// A document with the byte at which it begins, or the line of a mistake and what it is.
-pub(super) type Document<'t> = Result<(usize, &'t str), (u64, String)>;
+/// A document with the lines and the bytes before it, or the line of a mistake and what it is.
+pub(super) type Document<'t> = Result<(u64, usize, &'t str), (u64, String)>;
 
 /// Takes a text apart into documents. A syntax error ends its document and no other.
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
@@ -14,12 +14,14 @@ pub(super) fn split(text: &str) -> Vec<Document<'_>> {
         match events.next_event() {
             None => return documents,
             Some(Ok((Event::DocumentStart(..), span))) => {
-                start = span.start.byte_offset().map(|offset| line_start(text, offset));
+                // The parser knows more line breaks than one: a carriage return alone is one too.
+                let before = span.start.line().saturating_sub(1) as u64;
+                start = span.start.byte_offset().map(|offset| (before, line_start(text, offset)));
             }
             Some(Ok((Event::DocumentEnd, span))) => {
                 let end = span.end.byte_offset().unwrap_or(text.len());
-                if let Some(start) = start.take() {
-                    documents.push(Ok((start, &text[start..end.max(start)])));
+                if let Some((before, start)) = start.take() {
+                    documents.push(Ok((before, start, &text[start..end.max(start)])));
                 }
             }
             Some(Ok(_)) => {}

@@ -138,13 +138,9 @@ impl Manifests {
     pub fn read(&mut self, file: &Path, text: &str) {
         let source: Arc<str> = text.into();
         self.sources.insert(file.to_owned(), source.clone());
-        // Where the document before began: its byte and its line, from 0.
-        let mut reached = (0, 0);
         for document in documents::split(text) {
             let at = |line| Place { file: file.to_owned(), line };
-            let parsed = document.and_then(|(start, document)| {
-                let before = reached.1 + text[reached.0..start].matches('\n').count() as u64;
-                reached = (start, before);
+            let parsed = document.and_then(|(before, start, document)| {
                 Tree::parse(document, before, start).map(|tree| (before, tree))
             });
             match parsed {

@@ -76,7 +76,7 @@ impl Legacy {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", expecting = "a map with address-pools")]
 struct Text {
     #[serde(default)]
     address_pools: Vec<Entry>,
@@ -89,7 +89,7 @@ struct Text {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", expecting = "a map with name, protocol and addresses")]
 struct Entry {
     name: String,
     #[serde(default)]
@@ -109,7 +109,8 @@ struct Entry {
 pub fn read(map: &ConfigMap) -> Legacy {
     let object = ObjectRef::of(map);
     let mut legacy = Legacy::default();
-    let path = |rest: &str| format!("data.{KEY}: {rest}");
+    let path =
+        |rest: &str| if rest.is_empty() { format!("data.{KEY}") } else { format!("data.{KEY}: {rest}") };
     let Some(text) = map.data.as_ref().and_then(|data| data.get(KEY)) else {
         let message = "is missing; the v0.12 configuration is the text under this key";
         legacy.problems.push(Problem::new(&object, "NoConfiguration", format!("data.{KEY}"), message));
