@@ -71,6 +71,7 @@ impl Allocator {
             if let Some(pool) = self.pool_at(*address) {
                 let held = self.users.is_held(*address);
                 self.pools[pool].space.avoid_no_more(*address, held);
+                self.rest_on(pool, *address);
             }
         }
         for address in &new {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Allocator;
+use super::in_force::PoolId;
 use crate::{Family, ServiceKey};
 
 /// An address that a service had, as it is written down for the next process.
@@ -130,12 +131,20 @@ impl Allocator {
         if rest.is_zero() || later(entry.freed, rest) <= self.now {
             return false;
         }
-        if !self.users.is_held(entry.address) {
-            self.pools[pool].space.rest(entry.address, entry.freed);
-        }
+        let address = entry.address;
         self.memory.changed.insert(self.pools.name(pool).clone());
         self.memory.insert(entry, rest);
+        self.rest_on(pool, address);
         true
+    }
+
+    /// Lets an address rest that nobody holds and that is remembered, since it was freed last.
+    pub(super) fn rest_on(&mut self, pool: PoolId, address: IpAddr) {
+        let freed =
+            self.memory.by_address.get(&address).and_then(|services| services.values().max().copied());
+        if let Some(freed) = freed.filter(|_| !self.users.is_held(address)) {
+            self.pools[pool].space.rest(address, freed);
+        }
     }
 
     /// The service has `address` again, or it is over: nothing is remembered of the two.
@@ -150,12 +159,14 @@ impl Allocator {
         }
     }
 
-    /// The addresses of `family` that the service had and can come back to, in the order in which it had them.
+    /// The addresses of `family` that the service had and can come back to, the one it had last first.
     pub(super) fn sticky(&self, service: &ServiceKey, family: Family) -> impl Iterator<Item = IpAddr> {
-        let known = self.memory.by_service.get(service);
-        known.into_iter().flatten().filter_map(move |(address, freed)| {
-            let sticky = self.pools[self.pool_at(*address)?].spec.sticky;
-            (Family::of(*address) == family && later(*freed, sticky) > self.now).then_some(*address)
+        let known = self.memory.by_service.get(service).into_iter().flatten();
+        let mut known: Vec<(IpAddr, i64)> = known.copied().collect();
+        known.sort_unstable_by_key(|(address, freed)| (std::cmp::Reverse(*freed), *address));
+        known.into_iter().filter_map(move |(address, freed)| {
+            let sticky = self.pools[self.pool_at(address)?].spec.sticky;
+            (Family::of(address) == family && later(freed, sticky) > self.now).then_some(address)
         })
     }
 
@@ -165,8 +176,21 @@ impl Allocator {
         known.into_iter().flatten().map(|(address, _)| *address).collect()
     }
 
+    /// What is remembered of each pool, by name.
+    pub(super) fn remembered_by_pool(&self) -> BTreeMap<Arc<str>, Vec<Remembered>> {
+        let mut by_pool: BTreeMap<Arc<str>, Vec<Remembered>> = BTreeMap::new();
+        for entry in self.memory.all() {
+            if let Some(pool) = self.pool_of(entry.address) {
+                by_pool.entry(pool).or_default().push(entry);
+            }
+        }
+        by_pool
+    }
+
     /// Looks at everything that is remembered again: pools may have other addresses, or rest them for another time.
-    pub(super) fn remember_again(&mut self) {
+    /// `before` is what was remembered of each pool until now.
+    pub(super) fn remember_again(&mut self, before: &BTreeMap<Arc<str>, Vec<Remembered>>) {
+        let told = self.memory.changed.clone();
         let entries: Vec<Remembered> = self.memory.all().collect();
         for entry in &entries {
             self.forget(&entry.service, entry.address);
@@ -174,5 +198,9 @@ impl Allocator {
         for entry in entries {
             self.note(entry);
         }
+        let after = self.remembered_by_pool();
+        let names = before.keys().chain(after.keys());
+        let changed = names.filter(|name| before.get(*name) != after.get(*name)).cloned();
+        self.memory.changed = told.into_iter().chain(changed).collect();
     }
 }

@@ -10,6 +10,7 @@
 //! - The order is always the same: older services first, then by namespace and name; pools set aside for a
 //!   service first, then by priority, then by name; addresses in the order in which the pool lists them.
 
+mod adopt;
 mod choose;
 mod explain;
 mod held;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use adopt::Claim;
 pub use explain::Considered;
 pub use keep::{LostAddresses, Unreadable};
 pub use memory::Remembered;
@@ -148,21 +150,6 @@ impl Decision {
     }
 }
 
-/// What a service showed in its status when this process first saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The service's wish.
-    pub request: Arc<Request>,
-    /// The addresses in `status.loadBalancer.ingress`.
-    pub addresses: Vec<IpAddr>,
-    /// The pool recorded beside them (`metallb.io/ip-allocated-from-pool`). An address that is in no pool is
-    /// adopted only with such a record: otherwise somebody else gave it.
-    pub recorded_pool: Option<String>,
-    /// The pools of single addresses, where they are recorded; of several addresses the record above is that of
-    /// the first.
-    pub recorded_pools: BTreeMap<IpAddr, String>,
-}
-
 impl Allocator {
     /// Tells of a namespace, or with `None` that it is gone. Services of it that wait are looked at again by the
     /// next [`Allocator::woken`]; those that this moves are returned.
@@ -183,56 +170,6 @@ impl Allocator {
         let touched: Vec<IpAddr> =
             held.filter(|held| self.loss(held).is_some()).map(|held| held.address).collect();
         self.look_again(touched.into_iter())
-    }
-
-    /// Takes over what services hold already, before anything new is given, then decides for each.
-    ///
-    /// Of two services that claim one address and may not share it, the older keeps it.
-    pub fn adopt(&mut self, mut claims: Vec<Claim>) -> Vec<Decision> {
-        claims.sort_by(|a, b| {
-            let turn = |claim: &Claim| claim.request.created;
-            turn(a).cmp(&turn(b)).then_with(|| a.request.key.cmp(&b.request.key))
-        });
-        self.services.reserve(claims.len());
-        let mut ids = Vec::with_capacity(claims.len());
-        for Claim { request, addresses, recorded_pool, recorded_pools } in &claims {
-            let mut held: Vec<Held> = Vec::new();
-            for &address in addresses {
-                let family = Family::of(address);
-                let of_family = |it: &&IpAddr| Family::of(**it) == family;
-                // It may hold as many of a family as it asks for by name, also if it got others before it asked
-                // for these.
-                let most = request.addresses.iter().filter(of_family).count().max(1);
-                let have = held.iter().filter(|held| Family::of(held.address) == family).count();
-                let twice = held.iter().any(|held| held.address == address);
-                let surplus = have >= most && !request.addresses.contains(&address);
-                if twice
-                    || surplus
-                    || !request.families.wants(family)
-                    || self.shareable(address, request).is_err()
-                {
-                    continue;
-                }
-                let known = self.pool_at(address);
-                let recorded = recorded_pools.get(&address).or(recorded_pool.as_ref());
-                let pool = known.or_else(|| recorded.map(|name| self.pools.intern(name)));
-                if let Some(pool) = pool {
-                    held.push(Held { address, pool, grant: Grant::Adopted });
-                }
-            }
-            let hash = self.services.hash(&request.key);
-            let id = self.services.find(hash, &request.key).unwrap_or_else(|| {
-                // It may have asked for another pool while nobody looked, or its pool was split around its
-                // address. The two cannot be told apart, so the address is kept, and the decision says where
-                // it is.
-                let entry = Entry { fulfilled_for: request.pool.clone(), ..Entry::new(request.clone()) };
-                self.services.insert(hash, entry)
-            });
-            self.hold(id, &held.into());
-            ids.push(id);
-        }
-        let decide = |(claim, id): (Claim, ServiceId)| self.decide_known(id, claim.request);
-        claims.into_iter().zip(ids).map(decide).collect()
     }
 
     /// Decides for a service that is new or has changed.

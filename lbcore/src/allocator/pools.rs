@@ -84,6 +84,7 @@ impl Allocator {
     fn replace_pools(&mut self, accepted: Accepted) -> Vec<Decision> {
         // Addresses whose users may have to be told something else now.
         let mut touched: BTreeSet<IpAddr> = std::mem::take(&mut self.lost);
+        let remembered = self.remembered_by_pool();
         let mut before = self.pools.take();
         let mut after: BTreeMap<PoolId, Pool> = BTreeMap::new();
         for (name, spec) in accepted.pools {
@@ -109,7 +110,7 @@ impl Allocator {
         self.pools.replace(after);
         self.ranges = self.pools.iter().flat_map(|(id, pool)| ranges_of(id, &pool.spec)).collect();
         self.lost = touched.iter().copied().filter(|it| self.pool_at(*it).is_none()).collect();
-        self.remember_again();
+        self.remember_again(&remembered);
         self.waiting.wake_all();
         self.follow(&touched)
     }

@@ -139,6 +139,10 @@ fn helped_by(request: &Request, refusal: &Refusal, pools: &Pools, wishes: &mut V
                 match verdict {
                     Verdict::Full { .. } => wishes.push(Wish::Pool(id, *family)),
                     Verdict::NotAdmitted => wishes.push(namespace()),
+                    // What it keeps by name it gives without being asked for, once it admits the service.
+                    Verdict::OnRequestOnly if pools[id].space.reserves_for(&request.key) => {
+                        wishes.push(namespace());
+                    }
                     Verdict::OnRequestOnly
                     | Verdict::NoSuchFamily
                     | Verdict::NotTheFirstPool
