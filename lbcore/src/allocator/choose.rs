@@ -103,7 +103,7 @@ impl Allocator {
     }
 
     /// The addresses that the service asks for by name.
-    fn requested(
+    pub(super) fn requested(
         &self,
         request: &Request,
         before: &[Held],

@@ -20,8 +20,15 @@ impl Allocator {
     /// # Errors
     /// It names a pool that cannot serve it, or there is none.
     pub fn consider(&self, request: &Request) -> Result<Vec<Considered>, Refusal> {
-        let families = request.families.wanted();
-        families.iter().map(|family| self.consider_family(request, *family)).collect()
+        // What it asks for by name is looked for nowhere else.
+        let named = self.requested(request, &[], &|_| true)?;
+        let consider = |family: &Family| match named.iter().find(|held| Family::of(held.address) == *family) {
+            Some(held) => {
+                Ok(Considered { family: *family, passed_over: Vec::new(), found: Some(self.show(held)) })
+            }
+            None => self.consider_family(request, *family),
+        };
+        request.families.wanted().iter().map(consider).collect()
     }
 
     fn consider_family(&self, request: &Request, family: Family) -> Result<Considered, Refusal> {

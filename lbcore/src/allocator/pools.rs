@@ -69,8 +69,12 @@ impl Allocator {
         open.retain(|spec| accepted.pools.get(&spec.name) != Some(spec));
         let mut problems = Vec::new();
         for spec in &open {
-            let (path, kind) = *accepted.fits(spec).expect_err("the loop has taken all that fit");
-            problems.push(PoolProblem { pool: spec.name.clone(), path, kind });
+            let mut faults = spec.faults();
+            if faults.is_empty() {
+                faults.push(*accepted.fits(spec).expect_err("the loop has taken all that fit"));
+            }
+            let problem = |(path, kind)| PoolProblem { pool: spec.name.clone(), path, kind };
+            problems.extend(faults.into_iter().map(problem));
         }
         problems.extend(doubles.into_iter().map(|spec| PoolProblem {
             pool: spec.name,
@@ -170,7 +174,7 @@ struct Accepted {
 impl Accepted {
     /// Whether `spec` goes together with the pools accepted so far; if not, the field at fault and why.
     fn fits(&self, spec: &PoolSpec) -> Result<(), Box<(String, PoolProblemKind)>> {
-        if let Some(fault) = spec.fault() {
+        if let Some(fault) = spec.faults().into_iter().next() {
             return Err(Box::new(fault));
         }
         for (index, range) in spec.ranges.iter().enumerate() {

@@ -127,31 +127,33 @@ impl PoolSpec {
         }
     }
 
-    /// What is wrong with the pool by itself: the field at fault and why.
-    pub(crate) fn fault(&self) -> Option<(String, PoolProblemKind)> {
+    /// All that is wrong with the pool by itself: each time the field at fault and why.
+    pub(crate) fn faults(&self) -> Vec<(String, PoolProblemKind)> {
+        let mut faults = Vec::new();
         let mut ranges = DisjointRanges::new();
         for (index, range) in self.ranges.iter().enumerate() {
             if let Err((earlier, ())) = ranges.insert(*range, ()) {
                 let kind = PoolProblemKind::OverlapsItself { range: *range, earlier: *earlier };
-                return Some((format!("spec.addresses[{index}]"), kind));
+                faults.push((format!("spec.addresses[{index}]"), kind));
             }
         }
-        if self.reservations.is_empty() {
-            return None;
+        if !faults.is_empty() || self.reservations.is_empty() {
+            return faults;
         }
-        let (mut kept, space) = (DisjointRanges::new(), Space::new(self));
-        let at = || format!("metadata.annotations[{RESERVE}]");
+        let (mut kept, space) =
+            (DisjointRanges::new(), Space::new(&Self { reservations: vec![], ..self.clone() }));
         for reservation in &self.reservations {
             let (range, service) = (reservation.range, reservation.service.clone());
-            if let Err((_, earlier)) = kept.insert(range, reservation) {
-                let earlier = (*earlier).clone();
-                return Some((at(), PoolProblemKind::ReservedTwice { range, service, earlier }));
-            }
-            if !space.has_any(&range) {
-                return Some((at(), PoolProblemKind::ReservedOutside { range, service }));
-            }
+            let kind = if let Err((_, earlier)) = kept.insert(range, reservation) {
+                PoolProblemKind::ReservedTwice { range, service, earlier: (*earlier).clone() }
+            } else if space.has_any(&range) {
+                continue;
+            } else {
+                PoolProblemKind::ReservedOutside { range, service }
+            };
+            faults.push((format!("metadata.annotations[{RESERVE}]"), kind));
         }
-        None
+        faults
     }
 
     /// Whether both have the same addresses, kept for the same services: what a pool's free space is made of.

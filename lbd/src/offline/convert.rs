@@ -43,6 +43,12 @@ fn from_manifests(manifests: &Manifests) -> Result<Vec<Value>, Failure> {
     let maps = manifests.objects.iter().filter(|it| it.reference().kind == "ConfigMap");
     let with_key = |value: &Value| value["data"][config_map::KEY].is_string();
     let maps: Vec<_> = maps.collect();
+    let several: Vec<String> =
+        maps.iter().filter(|it| with_key(&it.value)).map(|it| format!("  {}", it.place)).collect();
+    if several.len() > 1 {
+        let message = format!("  there are several ConfigMaps; give one of them:\n{}", several.join("\n"));
+        return Err(Failure::Convert(message));
+    }
     let found = maps.iter().find(|it| with_key(&it.value)).or_else(|| maps.first());
     let Some(manifest) = found else {
         let message = "there is no ConfigMap in the file; with --only-data the text alone is taken";

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use lbk8s::objects::Severity;
+use lbk8s::offline::Finding;
 use lbk8s::offline::report::{
     ChangesReport, Outcome as Word, PoolReport, ProblemReport, Report, ServiceReport,
 };
@@ -23,11 +24,14 @@ pub(crate) fn main(arguments: &PlanArguments) -> Outcome {
         let plan = world.facts().plan();
         Report::new(&world, &plan, &world.findings(&plan, false))
     } else {
-        let before = read(&arguments.against, &arguments.world)?.facts().plan();
+        let other = read(&arguments.against, &arguments.world)?;
+        let before = other.facts().plan();
         // What Services have in the other world is what they hold when this one comes.
         let plan = world.facts().clone().after(&before).plan();
-        let report = Report::new(&world, &plan, &world.findings(&plan, false));
-        report.with_changes(&plan.against(&before))
+        // What cannot be read of the other world would show as new in this one.
+        let findings: Vec<Finding> =
+            other.of_files().into_iter().chain(world.findings(&plan, false)).collect();
+        Report::new(&world, &plan, &findings).with_changes(&plan.against(&before))
     };
     match arguments.output {
         Format::Json => print_json(&report)?,

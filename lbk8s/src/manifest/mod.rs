@@ -18,7 +18,7 @@ use serde_json::Value;
 use self::tree::Tree;
 use crate::ObjectRef;
 use crate::objects::Problem;
-use crate::objects::annotations::UNKNOWN_ANNOTATION;
+use crate::objects::annotations::{DEPRECATED, UNKNOWN_ANNOTATION};
 use crate::schema::{FieldPath, Step, UNKNOWN_FIELD};
 
 /// An object from a file.
@@ -38,13 +38,14 @@ pub struct Manifest {
 pub struct Place {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line, from 1; 0 stands for the whole file.
     pub line: u64,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        write!(f, "{}", self.file.display())?;
+        if self.line == 0 { Ok(()) } else { write!(f, ":{}", self.line) }
     }
 }
 
@@ -227,7 +228,7 @@ impl Manifest {
     pub fn span_of(&self, problem: &Problem) -> Option<Range<usize>> {
         let (outer, inner) = problem.path.split_once(": ").unwrap_or((&problem.path, ""));
         let outer = annotation(outer).unwrap_or_else(|| FieldPath::parse(outer));
-        let by_name = problem.code == UNKNOWN_FIELD || problem.code == UNKNOWN_ANNOTATION;
+        let by_name = [UNKNOWN_FIELD, UNKNOWN_ANNOTATION, DEPRECATED].contains(&problem.code);
         let span = if inner.is_empty() {
             self.tree.span(outer.steps(), by_name, problem.span)
         } else {

@@ -110,11 +110,13 @@ impl Tree {
                 _ => break,
             }
         }
-        let value = bytes_of(at).filter(|_| matches!(at.value, Node::Leaf(_)));
         let within = |range: Range<usize>| self.start + range.start..self.start + range.end;
-        let whole = value.filter(|range| !by_name && !range.is_empty());
-        let Some(whole) = whole.filter(|range| !self.text[range.clone()].contains('\n')) else {
-            return name.map(within);
+        let value = bytes_of(at).filter(|_| matches!(at.value, Node::Leaf(_)) && !by_name);
+        // A block of one line ends with a break that is not meant.
+        let value = value.map(|range| range.start..range.start + self.text[range.clone()].trim_end().len());
+        let one_line = value.filter(|range| !range.is_empty() && !self.text[range.clone()].contains('\n'));
+        let Some(whole) = one_line else {
+            return name.map(|range| within(self.at_least_a_line(range)));
         };
         if let (Some((first, end)), Node::Leaf(Value::String(text))) = (part, &at.value) {
             // Quotes stand around the text; with escapes in it the places differ, and then all of it is meant.
@@ -138,25 +140,26 @@ impl Tree {
         let Node::Leaf(Value::String(text)) = &block.value else { return None };
         let place = Self::parse(text, 0, 0).ok()?.span(inner, by_name, part)?;
         let line_start = text[..place.start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = text[line_start..].find('\n').map_or(text.len(), |length| line_start + length);
-        let line = &text[line_start..line_end];
-        // The line stands in the document with blanks before it.
-        let number = text[..line_start].matches('\n').count();
-        let from = bytes_of(block).map_or(0, |range| range.start);
-        let from = self.text[..from].rfind('\n').map_or(0, |newline| newline + 1);
-        let mut offset = from;
-        let mut candidates = Vec::new();
-        for written in self.text[from..].split_inclusive('\n') {
-            let bare = written.trim_end_matches(['\n', '\r']);
-            if bare.ends_with(line) && bare[..bare.len() - line.len()].trim().is_empty() {
-                candidates.push(offset + bare.len() - line.len());
-            }
-            offset += written.len();
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        // The line given is that of the first text; blank lines before it belong to the text too.
+        let blank = text.bytes().take_while(|byte| *byte == b'\n').count();
+        let number = text[..line_start].matches('\n').count().checked_sub(blank)?;
+        let first = usize::try_from(block.referenced.line()).ok()?.checked_sub(1)?;
+        let written = self.text.lines().nth(first + number)?;
+        // It stands in the document with blanks before it.
+        let indent = written.trim_end().strip_suffix(line.trim_end())?.len();
+        let offset = written.as_ptr() as usize - self.text.as_ptr() as usize;
+        let start = self.start + offset + indent + (place.start - line_start);
+        Some(start..start + (place.end.min(line_start + line.len()) - place.start))
+    }
+
+    /// What begins where an empty range is, up to the end of the line.
+    fn at_least_a_line(&self, range: Range<usize>) -> Range<usize> {
+        if !range.is_empty() {
+            return range;
         }
-        // Equal lines are told apart by how many of them come before.
-        let before = text.lines().take(number).filter(|other| *other == line).count();
-        let start = self.start + candidates.get(before)? + (place.start - line_start);
-        Some(start..start + (place.end.min(line_end) - place.start))
+        let line = self.text[range.start..].lines().next().unwrap_or_default();
+        range.start..range.start + line.trim_end().len()
     }
 
     fn walk(&self, path: &[Step]) -> (u64, Option<&Spanned<Node>>) {

@@ -66,6 +66,9 @@ pub const ON_POOLS: [&str; 8] =
 /// The code of an annotation under our prefix that nobody reads.
 pub const UNKNOWN_ANNOTATION: &str = "UnknownAnnotation";
 
+/// The code of an annotation under the prefix of old.
+pub const DEPRECATED: &str = "Deprecated";
+
 /// The field path of an annotation.
 #[must_use]
 pub fn path(key: &str) -> String {

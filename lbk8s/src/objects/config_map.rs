@@ -156,10 +156,15 @@ pub fn read(map: &ConfigMap) -> Legacy {
         ));
     }
     for (index, entry) in text.address_pools.into_iter().enumerate() {
-        if let Some(entries) = &mut legacy.entries {
-            entries.entry(entry.name.clone()).or_insert(index);
-        }
         let at = |field: &str| path(&format!("address-pools[{index}].{field}"));
+        let entries = legacy.entries.get_or_insert_default();
+        if let Some(first) = entries.get(&entry.name) {
+            let message =
+                format!("{:?} is the name of address-pools[{first}] already; only that counts", entry.name);
+            legacy.problems.push(Problem::new(&object, "DuplicateName", at("name"), message));
+            continue;
+        }
+        entries.insert(entry.name.clone(), index);
         match entry.protocol.as_str() {
             "layer2" => legacy.advertisements.push(Advertisement {
                 name: entry.name.clone(),

@@ -220,7 +220,8 @@ fn read_families(
     for text in texts.iter().filter(|text| !text.is_empty()) {
         let address: IpAddr = text.parse().map_err(|_| {
             let message = format!("{text:?} is no address; a LoadBalancer Service needs a cluster address");
-            Problem::new(object, "InvalidClusterAddress", "spec.clusterIPs", message)
+            let field = if spec.cluster_ips.iter().flatten().any(|listed| listed == text) { "s" } else { "" };
+            Problem::new(object, "InvalidClusterAddress", format!("spec.clusterIP{field}"), message)
         })?;
         families.push(Family::of(address));
     }
@@ -256,7 +257,8 @@ fn written_families(spec: &ServiceSpec, object: &ObjectRef) -> Result<Families, 
     }
     let primary = families.first().copied().unwrap_or(Family::V4);
     Ok(match (spec.ip_family_policy.as_deref(), families.len()) {
-        (Some("RequireDualStack"), _) => Families::Require { primary },
+        // Of two families without a policy the API server makes a Service that requires both.
+        (Some("RequireDualStack"), _) | (None, 2..) => Families::Require { primary },
         (Some("PreferDualStack"), 2..) => Families::Prefer { primary },
         _ => Families::Single(primary),
     })

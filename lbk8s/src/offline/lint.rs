@@ -253,7 +253,8 @@ fn of_services(world: &World, problems: &mut Vec<Problem>) {
         for key in keys.filter(|key| key.starts_with(DEPRECATED_PREFIX)) {
             let now = key.replacen(DEPRECATED_PREFIX, annotations::PREFIX, 1);
             let message = format!("is of MetalLB's old prefix; write {now}");
-            let problem = Problem::new(&view.object, "Deprecated", annotations::path(key), message);
+            let problem =
+                Problem::new(&view.object, annotations::DEPRECATED, annotations::path(key), message);
             problems.push(problem.warning());
         }
     }

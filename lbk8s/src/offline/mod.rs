@@ -205,9 +205,15 @@ impl World {
             Finding::new(problem, manifest)
         };
         let mut findings: Vec<Finding> = problems.into_iter().map(finding).collect();
-        findings.extend(self.manifests.errors.iter().map(|error| Finding::of_file(error, &self.manifests)));
+        findings.extend(self.of_files());
         findings.sort_by(|a, b| a.order().cmp(&b.order()));
         findings
+    }
+
+    /// What is wrong with the files themselves.
+    #[must_use]
+    pub fn of_files(&self) -> Vec<Finding> {
+        self.manifests.errors.iter().map(|error| Finding::of_file(error, &self.manifests)).collect()
     }
 
     /// What Services ask for and do not get.

@@ -251,10 +251,8 @@ fn service(view: &ServiceView, planned: Option<&Planned>) -> ServiceReport {
         (Wish::Unclear(problems), _) => {
             let texts: Vec<String> =
                 problems.iter().map(|it| format!("{}: {}", it.path, it.message)).collect();
-            let outcome = match planned {
-                Some(planned) if !planned.decision.held().is_empty() => Outcome::Kept,
-                _ => Outcome::Refused,
-            };
+            // What it shows is left as it is, whoever gave it.
+            let outcome = if view.addresses().is_empty() { Outcome::Refused } else { Outcome::Kept };
             (outcome, Reason::new("InvalidRequest", &texts.join("; ")))
         }
         (Wish::Addresses(_), Some(planned)) => (outcome(planned), why(&planned.decision)),
@@ -263,11 +261,17 @@ fn service(view: &ServiceView, planned: Option<&Planned>) -> ServiceReport {
     let held = planned.map_or(&[][..], |planned| planned.decision.held());
     let address =
         |held: &lbcore::Holding| AddressReport { ip: held.address.to_string(), pool: held.pool.to_string() };
+    let mut addresses: Vec<AddressReport> = held.iter().map(address).collect();
+    if addresses.is_empty() && matches!(view.wish, Wish::Unclear(_)) {
+        let pool = view.recorded_pool.clone().unwrap_or_default();
+        let left = |address: std::net::IpAddr| AddressReport { ip: address.to_string(), pool: pool.clone() };
+        addresses.extend(view.addresses().into_iter().map(left));
+    }
     ServiceReport {
         namespace: view.key.namespace().to_owned(),
         name: view.key.name().to_owned(),
         outcome,
-        addresses: held.iter().map(address).collect(),
+        addresses,
         reason,
     }
 }
