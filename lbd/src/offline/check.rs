@@ -5,7 +5,8 @@ use std::io::Write;
 use lbk8s::objects::Severity;
 use lbk8s::offline::report;
 
-use super::{print_json, read, snippet, summary, verdict};
+use super::snippet::Snippets;
+use super::{print_json, read, summary, verdict};
 use crate::cli::{CheckArguments, Format};
 use crate::exit::Outcome;
 
@@ -18,8 +19,9 @@ pub(crate) fn main(arguments: &CheckArguments) -> Outcome {
         Format::Json => print_json(&findings.iter().map(report::problem).collect::<Vec<_>>())?,
         Format::Text => {
             let mut out = anstream::stdout().lock();
+            let mut snippets = Snippets::default();
             for finding in &findings {
-                writeln!(out, "{}\n", snippet::render(finding))?;
+                writeln!(out, "{}\n", snippets.render(finding))?;
             }
             writeln!(out, "{}", summary(errors, warnings))?;
         }
