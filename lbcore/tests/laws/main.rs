@@ -14,7 +14,7 @@ use std::sync::Arc;
 use lbcore::{
     Allocator, Counters, Decision, Families, Family, Grant, PoolSpec, Refusal, Request, ServiceKey,
 };
-use naive::{Facts, Users, is_kept, listed, lost_from, may_share, users, without};
+use naive::{Facts, Users, is_kept, listed, may_share, users, without};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use story::{Event, story};
@@ -249,10 +249,9 @@ proptest! {
         // No status says whether a service got an address before or after it asked for the pool it asks for now.
         // Before: the address is to be replaced, together with all others. After (its pool was split or went):
         // it stays, what is missing may be had beside it, and what is too much goes. A restart that takes no address away has to
-        // assume the latter. Nor is there room to record the pools of two lost addresses.
+        // assume the latter.
         let unclear = |(key, held): (&ServiceKey, &Decision)| {
             has_more_or_less_beside_another_pool(&world.facts.wishes[key], held)
-                || lost_from(&world.facts, held).len() > 1
         };
         prop_assume!(!world.decisions().iter().any(unclear));
         let state = |world: &World| (world.addresses(), world.counters(), world.remembered());

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lbcore::{
-    AddressRange, Allocator, Decision, Families, Family, Labels, Namespace, PoolSpec, PoolState, Release,
-    Remembered, Request, ServiceKey,
+    AddressRange, Allocator, Families, Family, Labels, Namespace, PoolSpec, PoolState, Release, Remembered,
+    Request, ServiceKey,
 };
 
 /// Who holds an address.
@@ -115,12 +115,6 @@ pub(crate) fn gains(before: &Users, after: &Users) -> Vec<(IpAddr, ServiceKey)> 
 /// Whether two services may have one address together.
 pub(crate) fn may_share(one: &Request, other: &Request) -> bool {
     one.sharing.is_some() && one.sharing == other.sharing && one.ports.is_disjoint(&other.ports)
-}
-
-/// The pools from which a service has addresses that no pool has now.
-pub(crate) fn lost_from<'a>(facts: &Facts, decision: &'a Decision) -> BTreeSet<&'a str> {
-    let lost = decision.held().iter().filter(|holding| facts.home(holding.address).is_none());
-    lost.map(|holding| &*holding.pool).collect()
 }
 
 fn over(since: i64, duration: Duration, now: i64) -> bool {

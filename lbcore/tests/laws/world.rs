@@ -169,15 +169,12 @@ impl World {
         allocator.remember(self.turned(self.remembered()));
         let claim = |(key, request): (&ServiceKey, &Request)| {
             let decision = self.allocator.decision(key).expect("it has asked");
-            // Of several addresses, the pool of the first that is lost is recorded, else that of the first.
-            let lost = |holding: &&Holding| self.facts.home(holding.address).is_none();
-            let recorded = decision.held().iter().find(lost).or(decision.held().first());
-            let recorded_pool = recorded.map(|holding| holding.pool.to_string());
+            let recorded = |holding: &Holding| (holding.address, holding.pool.to_string());
             Claim {
                 request: request.clone().into(),
                 addresses: decision.addresses(),
-                recorded_pool,
-                recorded_pools: BTreeMap::new(),
+                recorded_pool: decision.held().first().map(|holding| holding.pool.to_string()),
+                recorded_pools: decision.held().iter().map(recorded).collect(),
             }
         };
         let claims = self.facts.wishes.iter().map(claim).collect();
