@@ -104,7 +104,7 @@ async fn nobody_answers() -> Result {
     let (layer2, ..) = &site.nodes[0];
     layer2.announce(VIP, Rule::any());
     // The snapshot is taken after the announcement before it.
-    assert_eq!(layer2.snapshot().await.addresses[&VIP], ["eth0"]);
+    assert_eq!(layer2.snapshot().await.addresses[&VIP.into()], ["eth0"]);
     layer2.withdraw(VIP);
     assert_eq!(site.who_answers().await?, BTreeSet::new());
     Ok(())

@@ -60,7 +60,7 @@ impl World {
         let effects = self.speaker.apply(change);
         for effect in &effects {
             match effect {
-                Effect::Announce { address, interfaces } => {
+                Effect::Announce { address, interfaces, .. } => {
                     self.announced.insert(*address, interfaces.clone());
                 }
                 Effect::Withdraw { address, .. } => drop(self.announced.remove(address)),

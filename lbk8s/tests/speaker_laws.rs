@@ -161,7 +161,7 @@ proptest! {
                 prop_assert!(turn >= at || effects.is_empty(), "done before all is known: {effects:?}");
                 for effect in effects {
                     match effect {
-                        Effect::Announce { address, interfaces } => {
+                        Effect::Announce { address, interfaces, .. } => {
                             let before = announced.insert(address, interfaces.clone());
                             prop_assert!(before.as_ref() != Some(&interfaces));
                         }

@@ -95,7 +95,7 @@ impl World {
         let announced = self.announced.get_mut(node).unwrap();
         for effect in &effects {
             match effect {
-                Effect::Announce { address, interfaces } => {
+                Effect::Announce { address, interfaces, .. } => {
                     let before = announced.insert(*address, interfaces.clone());
                     assert_ne!(before.as_ref(), Some(interfaces), "announced as it was");
                 }

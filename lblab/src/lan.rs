@@ -42,7 +42,7 @@ impl Lan {
     pub async fn bridge(&self, nic: &Nic) -> Result<Bridge, LabError> {
         let index = self.net.add_bridge(nic).await?;
         self.net.up(index).await?;
-        self.net.add_address(index, nic.address, nic.prefix).await?;
+        give_addresses(&self.net, index, nic).await?;
         Ok(Bridge(index))
     }
 
@@ -51,11 +51,17 @@ impl Lan {
     /// # Errors
     /// What the kernel says.
     pub async fn plug(&self, host: &Host, bridge: Bridge, nic: &Nic) -> Result<Port, LabError> {
+        if nic.address6.is_some() {
+            // No second's wait until the link-local address may be used. Without the settings it is only later.
+            for key in ["ipv6/conf/all/accept_dad", "ipv6/conf/default/accept_dad"] {
+                let _ = host.sysctl(key, "0").await;
+            }
+        }
         let name = format!("{}-{}", host.name(), nic.name);
         let link = self.net.add_veth(&name, bridge.0, nic, host.netns()).await?;
         let index = host.net().index(&nic.name).await?;
         host.net().up(index).await?;
-        host.net().add_address(index, nic.address, nic.prefix).await?;
+        give_addresses(host.net(), index, nic).await?;
         let port = Port { link, bridge: bridge.0, host: host.net().clone(), nic: index };
         self.carrier(&port).await?;
         Ok(port)
@@ -98,4 +104,12 @@ impl Lan {
         self.net.carrier(port.link).await?;
         port.host.carrier(port.nic).await
     }
+}
+
+async fn give_addresses(net: &Net, link: u32, nic: &Nic) -> Result<(), LabError> {
+    net.add_address(link, nic.address, nic.prefix).await?;
+    if let Some(address6) = nic.address6 {
+        net.add_address(link, address6, 64).await?;
+    }
+    Ok(())
 }

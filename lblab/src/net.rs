@@ -1,12 +1,12 @@
 //! The netlink verbs on one network namespace.
 
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use lbnet::MacAddr;
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{BridgeStpState, InfoData, InfoVeth, LinkFlags, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -23,6 +23,8 @@ pub struct Nic {
     pub address: Ipv4Addr,
     /// The prefix length of its network.
     pub prefix: u8,
+    /// Its IPv6 address, in a network of `/64`; none if it speaks IPv4 only.
+    pub address6: Option<Ipv6Addr>,
 }
 
 impl Nic {
@@ -31,7 +33,15 @@ impl Nic {
     pub fn new(name: &str, address: Ipv4Addr) -> Self {
         let [_, b, c, d] = address.octets();
         // A locally administered address (the bit of value 2) that shows whose it is.
-        Self { name: name.to_owned(), mac: MacAddr(2, 0, 0, b, c, d), address, prefix: 24 }
+        Self { name: name.to_owned(), mac: MacAddr(2, 0, 0, b, c, d), address, prefix: 24, address6: None }
+    }
+
+    /// The same with an IPv6 address made from its IPv4 address: `fd00:3::64` beside 192.168.3.100.
+    #[must_use]
+    pub fn dual_stack(self) -> Self {
+        let [_, _, net, last] = self.address.octets();
+        let address6 = Ipv6Addr::new(0xfd00, net.into(), 0, 0, 0, 0, 0, last.into());
+        Self { address6: Some(address6), ..self }
     }
 }
 
@@ -177,8 +187,16 @@ impl Net {
     ///
     /// # Errors
     /// What the kernel says.
-    pub async fn add_address(&self, link: u32, address: Ipv4Addr, prefix: u8) -> Result<(), LabError> {
-        let request = self.0.address().add(link, IpAddr::V4(address), prefix).replace();
+    pub async fn add_address(
+        &self,
+        link: u32,
+        address: impl Into<IpAddr>,
+        prefix: u8,
+    ) -> Result<(), LabError> {
+        let address = address.into();
+        let mut request = self.0.address().add(link, address, prefix).replace();
+        // It is in use at once: nobody else in the laboratory has it.
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         request.execute().await.map_err(LabError::netlink(format!("adding {address}/{prefix}")))
     }
 
@@ -186,10 +204,11 @@ impl Net {
     ///
     /// # Errors
     /// What the kernel says.
-    pub async fn delete_address(&self, link: u32, address: Ipv4Addr) -> Result<(), LabError> {
+    pub async fn delete_address(&self, link: u32, address: impl Into<IpAddr>) -> Result<(), LabError> {
+        let address = address.into();
         let doing = || LabError::netlink(format!("removing {address}"));
         let found = self.0.address().get().set_link_index_filter(link);
-        let mut found = found.set_address_filter(IpAddr::V4(address)).execute();
+        let mut found = found.set_address_filter(address).execute();
         match found.try_next().await.map_err(doing())? {
             Some(message) => self.0.address().del(message).execute().await.map_err(doing()),
             None => Ok(()),

@@ -1,17 +1,26 @@
-//! When to tell the LAN where an address is: at once, then with growing gaps, within a frame budget.
+//! When to tell the LAN where an address is: at once, then with growing gaps, then now and then, within a frame
+//! budget.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How often and how fast announcements are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
-    /// Rounds per claim, the first one included. A round is two frames: request form and reply form.
+    /// Rounds per claim, the first one included. A round of an IPv4 address is two frames, request form and reply
+    /// form; one of an IPv6 address is one, an unsolicited advertisement.
     pub rounds: u32,
     /// The gap between the first two rounds; each further gap is twice the one before.
     pub first_gap: Duration,
+    /// The gap between the rounds that go on for as long as the address is held, so that switches do not forget
+    /// where it is; `None` for none.
+    pub refresh: Option<Duration>,
+    /// By how much a gap is longer at most, in percent of it, so that what was claimed at once is not repeated at
+    /// once. How much it is depends on the address and the round alone.
+    pub jitter: u32,
     /// Frames per second that all addresses together may send; storm control of switches drops more.
     pub frames_per_second: u32,
     /// Frames that may be sent at once after a quiet time. At least 2.
@@ -19,18 +28,32 @@ pub struct Profile {
 }
 
 impl Default for Profile {
-    /// Four rounds within 7 s (at 0, 1, 3 and 7 s); 200 frames a second in the long run, and after a quiet time 100
-    /// more at once.
+    /// Four rounds within about 7 s (at 0, 1, 3 and 7 s), then one every 4 minutes: switches forget after 5, as
+    /// IEEE 802.1D recommends. 200 frames a second in the long run, and after a quiet time 100 more at once.
     fn default() -> Self {
-        Self { rounds: 4, first_gap: Duration::from_secs(1), frames_per_second: 200, burst: 100 }
+        Self {
+            rounds: 4,
+            first_gap: Duration::from_secs(1),
+            refresh: Some(Duration::from_mins(4)),
+            jitter: 10,
+            frames_per_second: 200,
+            burst: 100,
+        }
     }
 }
 
-/// Frames of one round: request form and reply form.
-const FRAMES_PER_ROUND: u32 = 2;
+/// Where an announcement is for and where it goes out: an address, and an interface by index.
+pub type Place = (IpAddr, u32);
 
-/// Where an announcement is for and where it goes out.
-pub type Place = (Ipv4Addr, u32);
+/// An announcement that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// What to announce where.
+    pub place: Place,
+    /// It is the first word about this claim: neighbours that asked for the address lately are to be told each by
+    /// itself too.
+    pub first: bool,
+}
 
 /// The announcements that are under way. It reads no clock and sends nothing: the caller asks what is due.
 #[derive(Debug, Clone)]
@@ -41,9 +64,7 @@ pub struct Announcer {
     /// The same in the order in which they are said, so that asking costs no walk.
     queue: BTreeMap<Turn, Place>,
     serial: u64,
-    /// The time's worth of frames that may be sent, as of `filled`.
-    credit: Duration,
-    filled: Option<Instant>,
+    credit: Credit,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,19 +72,24 @@ struct Claim {
     due: Instant,
     serial: u64,
     round: u32,
+    /// When somebody asked for the address last, if that is known.
+    asked: Option<Instant>,
 }
 
-/// What is said first: claims that were never said, the latest before the others, because somebody waits for
-/// it; then repetitions, the one that has been due longest before the others.
+/// What is said first: claims that were never said, those asked for most recently before the others, and then the
+/// latest, because somebody waits for it; then repetitions, the one that has been due longest before the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
-    First(Reverse<u64>),
+    First(Reverse<Option<Instant>>, Reverse<u64>),
     Again(Instant, u64),
 }
 
 impl Claim {
     fn turn(&self) -> Turn {
-        if self.round == 0 { Turn::First(Reverse(self.serial)) } else { Turn::Again(self.due, self.serial) }
+        match self.round {
+            0 => Turn::First(Reverse(self.asked), Reverse(self.serial)),
+            _ => Turn::Again(self.due, self.serial),
+        }
     }
 }
 
@@ -72,14 +98,15 @@ impl Announcer {
     #[must_use]
     pub fn new(profile: Profile) -> Self {
         let (claims, queue) = (BTreeMap::new(), BTreeMap::new());
-        Self { profile, claims, queue, serial: 0, credit: Duration::ZERO, filled: None }
+        Self { credit: Credit::new(&profile), profile, claims, queue, serial: 0 }
     }
 
-    /// The address is ours on this interface from now on: its rounds begin, again if they were under way.
-    pub fn claim(&mut self, place: Place, now: Instant) {
+    /// The address is ours on this interface from now on: its rounds begin, again if they were under way. `asked`
+    /// is when somebody asked for it last.
+    pub fn claim(&mut self, place: Place, asked: Option<Instant>, now: Instant) {
         self.withdraw(place);
         self.serial += 1;
-        self.schedule(place, Claim { due: now, serial: self.serial, round: 0 });
+        self.schedule(place, Claim { due: now, serial: self.serial, round: 0, asked });
     }
 
     /// The address is not ours on this interface any more: nothing more is said.
@@ -89,26 +116,44 @@ impl Announcer {
         }
     }
 
-    /// The places to announce now, in the order in which to send. What the budget does not allow stays due.
-    pub fn due(&mut self, now: Instant) -> Vec<Place> {
-        self.refill(now);
-        let mut places = Vec::new();
-        let cost = self.cost_of_round();
-        while self.credit >= cost
+    /// Somebody asked for the address: if its first word is not out yet, it goes before the others.
+    pub fn asked(&mut self, place: Place, now: Instant) {
+        // Nothing is looked up while no first word is waiting, which is nearly always.
+        if !matches!(self.queue.first_key_value(), Some((Turn::First(..), _))) {
+            return;
+        }
+        if let Some(claim) = self.claims.get(&place).copied().filter(|claim| claim.round == 0) {
+            self.queue.remove(&claim.turn());
+            self.schedule(place, Claim { asked: Some(now), ..claim });
+        }
+    }
+
+    /// The announcements of now, in the order in which to send them, and no more than `most`. What the budget does
+    /// not allow stays due.
+    pub fn due(&mut self, now: Instant, most: usize) -> Vec<Due> {
+        self.credit.refill(now);
+        let mut said = Vec::new();
+        while said.len() < most
             && let Some((&turn, &place)) = self.queue.first_key_value()
             && self.claims[&place].due <= now
+            && self.credit.has(frames(place))
         {
-            self.credit -= cost;
+            self.credit.spend(frames(place));
             self.queue.remove(&turn);
             let claim = self.claims.remove(&place).expect("the queue names claims");
-            let round = claim.round + 1;
-            if round < self.profile.rounds {
-                let gap = self.profile.first_gap * 2_u32.saturating_pow(claim.round);
-                self.schedule(place, Claim { due: now + gap, round, ..claim });
+            said.push(Due { place, first: claim.round == 0 });
+            let round = claim.round.saturating_add(1);
+            if let Some(gap) = self.gap(claim.round) {
+                let due = now + gap + self.jitter(place, claim.round, gap);
+                self.schedule(place, Claim { due, round, ..claim });
             }
-            places.push(place);
         }
-        places
+        said
+    }
+
+    /// Frames that were sent beside those of [`Announcer::due`]; they count too, and what is due next waits for it.
+    pub fn spend(&mut self, frames: u32) {
+        self.credit.spend(frames);
     }
 
     /// When to ask [`Announcer::due`] again; nothing is to be said before.
@@ -116,28 +161,73 @@ impl Announcer {
     pub fn deadline(&self) -> Option<Instant> {
         let (_, place) = self.queue.first_key_value()?;
         let due = self.claims[place].due;
-        let lacking = self.cost_of_round().saturating_sub(self.credit);
-        let affordable = self.filled.map_or(due, |filled| filled + lacking);
-        Some(affordable.max(due))
+        Some(self.credit.affordable(frames(*place)).map_or(due, |at| at.max(due)))
+    }
+
+    /// How long after this round the next one is.
+    fn gap(&self, round: u32) -> Option<Duration> {
+        if round + 1 < self.profile.rounds {
+            return Some(self.profile.first_gap.saturating_mul(2_u32.saturating_pow(round)));
+        }
+        self.profile.refresh
+    }
+
+    fn jitter(&self, (address, interface): Place, round: u32, gap: Duration) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (address, interface, round).hash(&mut hasher);
+        let share = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
+        gap.saturating_mul(self.profile.jitter) / 100 * share / 1000
     }
 
     fn schedule(&mut self, place: Place, claim: Claim) {
         self.queue.insert(claim.turn(), place);
         self.claims.insert(place, claim);
     }
+}
 
-    fn cost_of_round(&self) -> Duration {
-        Duration::from_secs(1) * FRAMES_PER_ROUND / self.profile.frames_per_second.max(1)
+/// Frames of one round.
+fn frames((address, _): Place) -> u32 {
+    if address.is_ipv4() { 2 } else { 1 }
+}
+
+/// The frames that may be sent, counted in the nanoseconds that earn them.
+#[derive(Debug, Clone)]
+struct Credit {
+    /// What one frame costs.
+    price: i64,
+    most: i64,
+    /// Below zero after more was spent than there was.
+    left: i64,
+    filled: Option<Instant>,
+}
+
+impl Credit {
+    fn new(profile: &Profile) -> Self {
+        let price = 1_000_000_000 / i64::from(profile.frames_per_second.max(1));
+        let most = price * i64::from(profile.burst.max(2));
+        Self { price, most, left: most, filled: None }
     }
 
     fn refill(&mut self, now: Instant) {
-        let most = Duration::from_secs(1) * self.profile.burst.max(FRAMES_PER_ROUND)
-            / self.profile.frames_per_second.max(1);
-        self.credit = match self.filled {
-            None => most,
-            Some(filled) => (self.credit + now.saturating_duration_since(filled)).min(most),
-        };
+        let since = self.filled.map_or(Duration::ZERO, |filled| now.saturating_duration_since(filled));
+        let earned = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        self.left = self.left.saturating_add(earned).min(self.most);
         self.filled = Some(now);
+    }
+
+    fn has(&self, frames: u32) -> bool {
+        self.left >= self.price * i64::from(frames)
+    }
+
+    fn spend(&mut self, frames: u32) {
+        self.left -= self.price * i64::from(frames);
+    }
+
+    /// When there is enough for as many frames; `None` if that is not known to be later than now.
+    fn affordable(&self, frames: u32) -> Option<Instant> {
+        let lacking = self.price * i64::from(frames) - self.left;
+        let lacking = Duration::from_nanos(u64::try_from(lacking).unwrap_or_default());
+        self.filled.map(|filled| filled + lacking)
     }
 }
 
@@ -145,8 +235,16 @@ impl Announcer {
 mod tests {
     use super::*;
 
+    /// No end to what may be said at a time.
+    const ALL: usize = usize::MAX;
+
     fn vip(last: u8) -> Place {
-        (Ipv4Addr::new(10, 0, 0, last), 2)
+        (IpAddr::from([10, 0, 0, last]), 2)
+    }
+
+    /// Without jitter and refresh.
+    fn plain() -> Profile {
+        Profile { jitter: 0, refresh: None, ..Profile::default() }
     }
 
     /// Follows the announcer's own deadlines and writes down what it says, in milliseconds.
@@ -154,47 +252,129 @@ mod tests {
         let mut said = Vec::new();
         while let Some(deadline) = announcer.deadline().filter(|deadline| *deadline <= start + until) {
             let at = (deadline - start).as_millis();
-            let places = announcer.due(deadline);
-            assert!(!places.is_empty(), "woken at {at} ms for nothing");
-            said.extend(places.into_iter().map(|place| (at, place)));
+            let due = announcer.due(deadline, ALL);
+            assert!(!due.is_empty(), "woken at {at} ms for nothing");
+            said.extend(due.into_iter().map(|due| (at, due.place)));
         }
         said
     }
 
+    fn places(due: Vec<Due>) -> Vec<Place> {
+        due.into_iter().map(|due| due.place).collect()
+    }
+
     #[test]
     fn a_claim_is_said_at_once_and_then_with_growing_gaps() {
-        let (start, mut announcer) = (Instant::now(), Announcer::new(Profile::default()));
-        announcer.claim(vip(1), start);
+        let (start, mut announcer) = (Instant::now(), Announcer::new(plain()));
+        announcer.claim(vip(1), None, start);
         let said = run(&mut announcer, start, Duration::from_mins(1));
         assert_eq!(said, [0, 1000, 3000, 7000].map(|at| (at, vip(1))));
         assert_eq!(announcer.deadline(), None);
     }
 
     #[test]
-    fn a_withdrawn_claim_is_not_said_again_and_a_renewed_one_starts_over() {
-        let (start, mut announcer) = (Instant::now(), Announcer::new(Profile::default()));
-        announcer.claim(vip(1), start);
-        announcer.claim(vip(2), start);
-        assert_eq!(run(&mut announcer, start, Duration::from_millis(500)), [(0, vip(2)), (0, vip(1))]);
+    fn what_is_held_is_said_now_and_then_for_as_long_as_it_is_held() {
+        let profile = Profile { refresh: Some(Duration::from_mins(4)), ..plain() };
+        let (start, mut announcer) = (Instant::now(), Announcer::new(profile));
+        announcer.claim(vip(1), None, start);
+        let said = run(&mut announcer, start, Duration::from_mins(13));
+        let seconds: Vec<u128> = said.iter().map(|(at, _)| at / 1000).collect();
+        assert_eq!(seconds, [0, 1, 3, 7, 247, 487, 727]);
         announcer.withdraw(vip(1));
-        announcer.claim(vip(2), start + Duration::from_millis(600));
-        let said = run(&mut announcer, start, Duration::from_secs(2));
-        assert_eq!(said, [(600, vip(2)), (1600, vip(2))]);
+        assert_eq!(announcer.deadline(), None);
     }
 
     #[test]
-    fn all_claims_together_stay_inside_the_budget_and_the_latest_goes_first() {
-        let profile = Profile { rounds: 2, frames_per_second: 20, burst: 4, ..Profile::default() };
+    fn jitter_makes_gaps_longer_by_its_share_at_most_and_different_for_each_address() {
+        let profile = Profile { jitter: 10, refresh: Some(Duration::from_mins(4)), ..Profile::default() };
+        let gaps = |address: u8| {
+            let (start, mut announcer) = (Instant::now(), Announcer::new(profile));
+            announcer.claim(vip(address), None, start);
+            let said = run(&mut announcer, start, Duration::from_mins(30));
+            said.windows(2).map(|pair| pair[1].0 - pair[0].0).collect::<Vec<u128>>()
+        };
+        let (one, other) = (gaps(1), gaps(2));
+        for (least, gap) in [1000, 2000, 4000, 240_000, 240_000].into_iter().zip(&one) {
+            assert!((least..=least * 11 / 10).contains(gap), "{gap} ms");
+        }
+        assert_ne!(one, other);
+        assert_eq!(one, gaps(1), "it depends on nothing else");
+        assert_ne!(one[3], one[4], "nor is it the same each time");
+    }
+
+    #[test]
+    fn a_withdrawn_claim_is_not_said_again_and_a_renewed_one_starts_over() {
+        let (start, mut announcer) = (Instant::now(), Announcer::new(plain()));
+        announcer.claim(vip(1), None, start);
+        announcer.claim(vip(2), None, start);
+        announcer.due(start, ALL);
+        announcer.withdraw(vip(1));
+        let later = start + Duration::from_millis(500);
+        announcer.claim(vip(2), None, later);
+        let said = run(&mut announcer, start, Duration::from_mins(1));
+        assert_eq!(said, [500, 1500, 3500, 7500].map(|at| (at, vip(2))));
+    }
+
+    #[test]
+    fn all_together_stay_within_the_budget_and_nothing_is_left_out() {
+        let profile = Profile { rounds: 1, frames_per_second: 100, burst: 10, ..plain() };
         let (start, mut announcer) = (Instant::now(), Announcer::new(profile));
-        for last in 0..30 {
-            announcer.claim(vip(last), start);
+        for last in 0..100 {
+            announcer.claim(vip(last), None, start);
         }
         let said = run(&mut announcer, start, Duration::from_mins(1));
-        assert_eq!(said.len(), 60);
-        assert_eq!(said[..3], [(0, vip(29)), (0, vip(28)), (100, vip(27))]);
-        for window in 0..60 {
-            let frames = said.iter().filter(|(at, _)| at / 1000 == window).count() * 2;
-            assert!(frames <= 24, "{frames} frames in second {window}");
+        assert_eq!(said.iter().filter(|(at, _)| *at == 0).count(), 5, "the burst is ten frames");
+        // Two frames each: fifty a second after the burst.
+        let last = said.last().expect("all are said").0;
+        assert_eq!((said.len(), last), (100, 1900));
+    }
+
+    #[test]
+    fn what_is_spent_beside_is_earned_again_before_more_is_said() {
+        let profile = Profile { rounds: 1, frames_per_second: 100, burst: 2, ..plain() };
+        let (start, mut announcer) = (Instant::now(), Announcer::new(profile));
+        announcer.claim(vip(1), None, start);
+        announcer.claim(vip(2), None, start);
+        assert_eq!(places(announcer.due(start, ALL)), [vip(2)]);
+        announcer.spend(3);
+        assert_eq!(run(&mut announcer, start, Duration::from_secs(1)), [(50, vip(1))]);
+    }
+
+    #[test]
+    fn first_words_go_before_repetitions_and_the_latest_before_the_others() {
+        let (start, mut announcer) = (Instant::now(), Announcer::new(plain()));
+        announcer.claim(vip(1), None, start);
+        announcer.due(start, ALL);
+        let later = start + Duration::from_secs(1);
+        announcer.claim(vip(2), None, later);
+        announcer.claim(vip(3), None, later);
+        assert_eq!(places(announcer.due(later, ALL)), [vip(3), vip(2), vip(1)]);
+    }
+
+    #[test]
+    fn what_was_asked_for_most_recently_goes_first() {
+        let (start, mut announcer) = (Instant::now(), Announcer::new(plain()));
+        let ago = |seconds| Some(start.checked_sub(Duration::from_secs(seconds)).expect("up for a minute"));
+        for (last, asked) in [(1, ago(20)), (2, None), (3, ago(10)), (4, None)] {
+            announcer.claim(vip(last), asked, start);
         }
+        announcer.asked(vip(2), start);
+        announcer.asked(vip(9), start);
+        let due = announcer.due(start, ALL);
+        assert!(due.iter().all(|due| due.first));
+        assert_eq!(places(due), [vip(2), vip(3), vip(1), vip(4)]);
+        let second = announcer.deadline().unwrap();
+        assert!(announcer.due(second, ALL).iter().all(|due| !due.first));
+    }
+
+    #[test]
+    fn no_more_is_said_at_a_time_than_was_asked_for() {
+        let (start, mut announcer) = (Instant::now(), Announcer::new(plain()));
+        for last in 0..5 {
+            announcer.claim(vip(last), None, start);
+        }
+        assert_eq!(announcer.due(start, 2).len(), 2);
+        assert!(announcer.deadline().is_some_and(|deadline| deadline <= start));
+        assert_eq!(announcer.due(start, ALL).len(), 3);
     }
 }

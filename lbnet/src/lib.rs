@@ -25,22 +25,28 @@
 //! | `layer2` | the loop |
 
 pub mod announcer;
+pub mod conflict;
+pub mod filter;
 #[cfg(feature = "announce")]
 pub mod host;
 pub mod interface;
 #[cfg(feature = "announce")]
 pub mod layer2;
+pub mod probe;
 pub mod responder;
 #[cfg(feature = "announce")]
 pub mod socket;
+#[cfg(feature = "announce")]
+pub mod whohas;
 pub mod wire;
 
 pub use announcer::{Announcer, Profile};
+pub use conflict::{Conflicts, Policy};
 #[cfg(feature = "announce")]
-pub use host::HostAddresses;
-pub use interface::{Interface, Rule, Selection};
+pub use host::{HostAddresses, KernelAnswer};
+pub use interface::{Interface, Pattern, Rule, Segments, Selection};
 #[cfg(feature = "announce")]
-pub use layer2::{Event, Layer2, Settings, Snapshot, StartError};
+pub use layer2::{Event, Layer2, Probed, Settings, Snapshot, StartError};
 pub use pnet_base::MacAddr;
-pub use responder::{Counters, Drop, Responder};
-pub use wire::ArpFrame;
+pub use responder::{Claim, Counters, Drop, Responder, Verdict};
+pub use wire::{Advertisement, ArpFrame, Malformed, NdpFrame, Solicitation};

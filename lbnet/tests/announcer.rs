@@ -1,7 +1,7 @@
 //! Many claims at once, followed by the announcer's own deadlines until all is said.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lbnet::announcer::Place;
@@ -10,15 +10,16 @@ use lbnet::{Announcer, Profile};
 #[test]
 fn no_claim_waits_for_its_first_word_until_others_had_their_second() {
     const CLAIMS: u32 = 2000;
-    let profile = Profile::default();
+    let profile = Profile { refresh: None, ..Profile::default() };
     let (start, mut announcer) = (Instant::now(), Announcer::new(profile));
     for number in 0..CLAIMS {
-        announcer.claim((Ipv4Addr::from(0x0a00_0000 + number), 2), start);
+        let [_, b, c, d] = number.to_be_bytes();
+        announcer.claim((IpAddr::from([10, b, c, d]), 2), None, start);
     }
     let mut first: BTreeMap<Place, Duration> = BTreeMap::new();
     while let Some(deadline) = announcer.deadline() {
-        for place in announcer.due(deadline) {
-            first.entry(place).or_insert(deadline - start);
+        for due in announcer.due(deadline, usize::MAX) {
+            first.entry(due.place).or_insert(deadline - start);
         }
     }
     // The first rounds of all take this long, two frames each.

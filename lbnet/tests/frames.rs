@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
-use lbnet::responder::Port;
+use lbnet::responder::{ANSWER_LEN, Port};
 use lbnet::wire::{ARP_FRAME_LEN, Operation};
 use lbnet::{ArpFrame, Counters, Drop, MacAddr, Responder};
 use proptest::collection::vec;
@@ -162,27 +163,20 @@ fn any_view() -> impl Strategy<Value = BTreeMap<Ipv4Addr, BTreeSet<u32>>> {
 fn responder(view: &BTreeMap<Ipv4Addr, BTreeSet<u32>>) -> Responder {
     let mut responder = Responder::default();
     for (address, interfaces) in view {
-        responder.set(*address, interfaces.clone());
+        responder.set((*address).into(), interfaces.clone());
     }
     responder
 }
 
-fn sum(counters: &Counters) -> u64 {
-    let Counters { answered, malformed, not_request, other_station, own, foreign_target, other_interface } =
-        *counters;
-    answered + malformed + not_request + other_station + own + foreign_target + other_interface
+/// What the responder says of a frame, and what it wrote.
+fn answer(responder: &mut Responder, port: Port, bytes: &[u8]) -> (Result<(), Drop>, [u8; ANSWER_LEN]) {
+    let mut written = [0x5a; ANSWER_LEN];
+    let verdict = responder.answer(Instant::now(), port, bytes, &mut written);
+    (verdict.answer.map(|answered| assert_eq!(answered.length, ARP_FRAME_LEN)), written)
 }
 
 fn counter(counters: &Counters, result: Result<(), Drop>) -> u64 {
-    match result {
-        Ok(()) => counters.answered,
-        Err(Drop::Malformed(_)) => counters.malformed,
-        Err(Drop::NotRequest) => counters.not_request,
-        Err(Drop::OtherStation) => counters.other_station,
-        Err(Drop::Own) => counters.own,
-        Err(Drop::ForeignTarget) => counters.foreign_target,
-        Err(Drop::OtherInterface) => counters.other_interface,
-    }
+    result.map_or_else(|reason| counters.dropped(reason), |()| counters.arp)
 }
 
 proptest! {
@@ -217,12 +211,12 @@ proptest! {
         for (bytes, first) in frames {
             let port = if first { PORT } else { OTHER_PORT };
             let before = responder.counters().clone();
-            let result = responder.answer(port, &bytes, &mut [0; ARP_FRAME_LEN]);
+            let (result, _) = answer(&mut responder, port, &bytes);
             for index in [PORT.index, OTHER_PORT.index] {
-                let before = before.get(&index).copied().unwrap_or_default();
-                let after = responder.counters().get(&index).copied().unwrap_or_default();
+                let before = before.get(&index).cloned().unwrap_or_default();
+                let after = responder.counters().get(&index).cloned().unwrap_or_default();
                 let step = u64::from(index == port.index);
-                prop_assert_eq!(sum(&after), sum(&before) + step);
+                prop_assert_eq!(after.read(), before.read() + step);
                 prop_assert_eq!(counter(&after, result), counter(&before, result) + step);
             }
         }
@@ -233,8 +227,8 @@ proptest! {
         view in any_view(),
         bytes in any_bytes(),
     ) {
-        let mut answer = [0x5a; ARP_FRAME_LEN];
-        if responder(&view).answer(PORT, &bytes, &mut answer).is_ok() {
+        let (result, written) = answer(&mut responder(&view), PORT, &bytes);
+        if result.is_ok() {
             let asked = smoltcp_parse(&bytes).expect("only a sound question is answered");
             prop_assert_eq!(asked.operation, Operation::Request);
             prop_assert!(view.get(&asked.target_ip).is_some_and(|at| at.contains(&PORT.index)));
@@ -249,9 +243,9 @@ proptest! {
                 target_mac: asked.sender_mac,
                 target_ip: asked.sender_ip,
             };
-            prop_assert_eq!(smoltcp_parse(&answer), Some(reply));
+            prop_assert_eq!(smoltcp_parse(&written[..ARP_FRAME_LEN]), Some(reply));
         } else {
-            prop_assert_eq!(answer, [0x5a; ARP_FRAME_LEN]);
+            prop_assert_eq!(written, [0x5a; ANSWER_LEN]);
         }
     }
 
@@ -272,6 +266,6 @@ proptest! {
             Some(at) if at.contains(&PORT.index) => Ok(()),
             Some(_) => Err(Drop::OtherInterface),
         };
-        prop_assert_eq!(responder(&view).answer(PORT, &bytes, &mut [0; ARP_FRAME_LEN]), expected);
+        prop_assert_eq!(answer(&mut responder(&view), PORT, &bytes).0, expected);
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
-use lbnet::responder::Port;
+use lbnet::responder::{ANSWER_LEN, Port};
 use lbnet::wire::ARP_FRAME_LEN;
 use lbnet::{ArpFrame, MacAddr, Responder};
 
@@ -27,7 +28,7 @@ pub fn address(number: u32) -> Ipv4Addr {
 pub fn responder() -> Responder {
     let mut responder = Responder::default();
     for number in 0..ADDRESSES {
-        responder.set(address(number), BTreeSet::from([PORT.index]));
+        responder.set(address(number).into(), BTreeSet::from([PORT.index]));
     }
     responder
 }
@@ -52,10 +53,10 @@ pub fn measure() -> Vec<Figure> {
     let questions: Vec<_> = (0..ADDRESSES).map(|number| question(address(number))).collect();
     let foreign = question(Ipv4Addr::new(192, 168, 0, 1));
     let (mut responder, walk) = (responder(), walk());
-    let mut answer = [0; ARP_FRAME_LEN];
+    let (now, mut answer) = (Instant::now(), [0; ANSWER_LEN]);
     let mut ask = |frame: &[u8]| {
-        let answered = responder.answer(PORT, black_box(frame), &mut answer);
-        black_box((answered.is_ok(), &answer));
+        let answered = responder.answer(now, PORT, black_box(frame), &mut answer);
+        black_box((answered.answer.is_ok(), &answer));
     };
     let ours = nanoseconds_each(1_000_000, |turn| ask(&questions[(turn % ADDRESSES) as usize]));
     let dropped = nanoseconds_each(1_000_000, |_| ask(&foreign));

@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use lblab::{Host, Lan, Nic};
-use lbnet::socket::{ArpSocket, Hear};
+use lbnet::filter::{Filter, Protocol};
+use lbnet::socket::FrameSocket;
 use lbnet::wire::Operation;
 use lbnet::{ArpFrame, Layer2, Rule, Settings};
 use tokio::task::LocalSet;
@@ -59,7 +60,8 @@ async fn round_trips(
     let index = NonZeroU32::new(client.net().index(&nic.name).await?).ok_or("index 0")?;
     let request = ArpFrame::request(nic.mac, nic.address, target);
     let asked = client.run(move || async move {
-        let socket = ArpSocket::open(index, Hear::Everything).map_err(std::io::Error::other)?;
+        let socket = FrameSocket::open(index, Protocol::Arp, &Filter::open(Protocol::Arp))
+            .map_err(std::io::Error::other)?;
         let mut taken = Vec::new();
         let mut buffer = [0; 128];
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -1,7 +1,5 @@
 //! The edge of the speaker: watches, and carries the effects to the LAN.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -11,6 +9,7 @@ use lbcore::{Interfaces, ServiceKey};
 use lbnet::{Event as WireEvent, Layer2, Rule};
 use tokio::sync::mpsc;
 
+use super::on_wire::OnWire;
 use super::{Change, Effect, Speaker, WithoutSlices};
 use crate::events::{Event, Recorder, Severity};
 use crate::objects::endpoints::SliceView;
@@ -46,6 +45,7 @@ pub async fn run(
     let mut progress = Progress::new(WATCHES);
     let mut speaker = Speaker::new(&settings.node, settings.without_slices);
     let recorder = Recorder::new(client, "metallb-speaker", &settings.node);
+    let mut on_wire = OnWire::new(&settings.node);
     let mut events = FuturesUnordered::new();
     loop {
         let effects = tokio::select! {
@@ -62,7 +62,11 @@ pub async fn run(
             event = wire.recv() => {
                 // Without the thread that answers there is nothing left to do.
                 let Some(event) = event else { return };
-                let told = tell(&event, &speaker, &settings.node);
+                let told = on_wire.tell(event, &speaker);
+                events.extend(told.into_iter().map(|event| send(recorder.clone(), event)));
+                Vec::new()
+            }
+            told = on_wire.confirmed(&speaker) => {
                 events.extend(told.into_iter().map(|event| send(recorder.clone(), event)));
                 Vec::new()
             }
@@ -120,21 +124,21 @@ fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<Change>> {
 /// Carries out an effect; the event that goes with it.
 fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
     match effect {
-        Effect::Announce { address: IpAddr::V4(address), interfaces } => {
-            tracing::info!(%address, "announcing");
-            layer2.announce(address, rule(interfaces));
+        Effect::Announce { address, interfaces, is_new } => {
+            tracing::info!(%address, is_new, "announcing");
+            let rule = rule(interfaces);
+            if is_new {
+                layer2.announce_new(address, rule)
+            } else {
+                layer2.announce(address, rule)
+            }
             None
         }
-        Effect::Announce { address: IpAddr::V6(address), .. } => {
-            tracing::warn!(%address, "not announced: this version answers ARP, and not yet NDP");
-            None
-        }
-        Effect::Withdraw { address: IpAddr::V4(address), why } => {
+        Effect::Withdraw { address, why } => {
             tracing::info!(%address, why, "withdrawn");
             layer2.withdraw(address);
             None
         }
-        Effect::Withdraw { address: IpAddr::V6(_), .. } => None,
         Effect::Nobody { service, address, why } => {
             tracing::warn!(%address, service = %service, why, "nobody announces it");
             Some(Event {
@@ -144,7 +148,7 @@ fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
                 note: format!("nobody announces {address}: {why}"),
             })
         }
-        Effect::Owner { service, address: IpAddr::V4(address), apart } => Some(Event {
+        Effect::Owner { service, address, apart } => Some(Event {
             about: service,
             severity: Severity::Normal,
             reason: "nodeAssigned",
@@ -152,12 +156,6 @@ fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
                 "announcing {address} from node {node:?} with protocol \"layer2\"{}",
                 told_apart(apart)
             ),
-        }),
-        Effect::Owner { service, address: IpAddr::V6(address), .. } => Some(Event {
-            about: service,
-            severity: Severity::Warning,
-            reason: "announceFailed",
-            note: format!("{address} is not announced: this version answers ARP, and not yet NDP"),
         }),
     }
 }
@@ -175,38 +173,6 @@ fn rule(interfaces: Interfaces) -> Rule {
         Interfaces::All => Rule::any(),
         Interfaces::Named(names) => Rule::named(names),
     }
-}
-
-/// Logs what happened on the wire; the events that go with it.
-fn tell(event: &WireEvent, speaker: &Speaker, node: &str) -> Vec<Event> {
-    match event {
-        WireEvent::Opened { interface } => tracing::info!(interface, "answering"),
-        WireEvent::Closed { interface } => tracing::info!(interface, "answering no more"),
-        WireEvent::Failed { interface, error } => tracing::warn!(interface, %error, "cannot answer"),
-        WireEvent::NetlinkLost(error) => tracing::warn!(%error, "cannot follow the interfaces; trying again"),
-        WireEvent::Placed { address, interfaces, passed_over } if interfaces.is_empty() => {
-            let why: Vec<String> = passed_over.iter().map(|(name, why)| format!("{name}: {why}")).collect();
-            tracing::warn!(%address, interfaces = why.join(", "), "no interface answers for it");
-            return no_interface(*address, &why.join(", "), speaker, node);
-        }
-        WireEvent::Placed { address, interfaces, .. } => {
-            tracing::info!(%address, interfaces = interfaces.join(","), "answered");
-        }
-    }
-    Vec::new()
-}
-
-fn no_interface(address: Ipv4Addr, interfaces: &str, speaker: &Speaker, node: &str) -> Vec<Event> {
-    let why = format!(
-        "{address} is not answered: node {node:?} owns it, but none of its interfaces can answer ({interfaces})"
-    );
-    let event = |service: &crate::ObjectRef| Event {
-        about: service.clone(),
-        severity: Severity::Warning,
-        reason: "announceFailed",
-        note: why.clone(),
-    };
-    speaker.users(IpAddr::V4(address)).map(event).collect()
 }
 
 fn send(recorder: Recorder, event: Event) -> impl Future<Output = ()> {

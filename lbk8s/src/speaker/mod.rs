@@ -5,6 +5,7 @@
 //! announced stays announced.
 
 mod edge;
+mod on_wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -51,6 +52,9 @@ pub enum Effect {
         address: IpAddr,
         /// Where.
         interfaces: Interfaces,
+        /// It was given just now and nobody has answered for it yet: it is to be probed first. Never so for an
+        /// address that moves here, or that was there when this speaker started.
+        is_new: bool,
     },
     /// Answer for an address no more.
     Withdraw {
@@ -116,6 +120,8 @@ pub struct Speaker {
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     owned: BTreeMap<IpAddr, Owned>,
+    /// Addresses that were given just now, until it is settled for the first time who owns them.
+    given: BTreeSet<IpAddr>,
     /// Addresses that nobody answers for, and why.
     orphans: BTreeMap<IpAddr, Nobody>,
     synced: bool,
@@ -139,6 +145,7 @@ impl Speaker {
             slices_of: BTreeMap::new(),
             users: BTreeMap::new(),
             owned: BTreeMap::new(),
+            given: BTreeSet::new(),
             orphans: BTreeMap::new(),
             synced: false,
         }
@@ -280,6 +287,7 @@ impl Speaker {
         let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
         let wanted = ours.map(|owner| owner.interfaces.clone());
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
+        let is_new = self.given.remove(&address);
         let before = self.owned.remove(&address);
         let Some(interfaces) = wanted else {
             let why = || self.reason_to_withdraw(ownership.as_ref());
@@ -290,7 +298,7 @@ impl Speaker {
             before.map_or((None, BTreeSet::new()), |owned| (Some(owned.interfaces), owned.told));
         let users = self.users.get(&address).cloned().unwrap_or_default();
         if known.as_ref() != Some(&interfaces) {
-            effects.push(Effect::Announce { address, interfaces: interfaces.clone() });
+            effects.push(Effect::Announce { address, interfaces: interfaces.clone(), is_new });
         }
         // Who shares an address from now on is told as well who announces it.
         let joined = users.difference(&told).filter_map(|key| self.services.get(key));
@@ -358,6 +366,11 @@ impl Speaker {
     }
 
     fn set_service(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
+        let known = |address: &IpAddr| self.users.contains_key(address);
+        let given: Vec<IpAddr> = shown(&view).into_iter().filter(|address| !known(address)).collect();
+        if self.synced {
+            self.given.extend(given);
+        }
         let mut touched = self.forget_service(&view.key);
         for address in shown(&view) {
             self.users.entry(address).or_default().insert(view.key.clone());

@@ -2,13 +2,23 @@
 
 #[cfg(feature = "announce")]
 pub(crate) mod monitor;
+mod pattern;
+mod rule;
+mod segments;
+mod selection;
+#[cfg(feature = "announce")]
+pub mod table;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
+pub use pattern::{Pattern, PatternError};
 use pnet_base::MacAddr;
+pub use rule::Rule;
+pub use segments::Segments;
+pub use selection::Selection;
 
 /// An interface as the kernel tells of it.
 #[expect(clippy::struct_excessive_bools, reason = "they are the kernel's flags, each by itself")]
@@ -28,10 +38,29 @@ pub struct Interface {
     pub loopback: bool,
     /// It speaks no ARP (`IFF_NOARP`).
     pub noarp: bool,
-    /// The bond, bridge or VRF that it is part of, by index. Frames for it arrive there.
+    /// The bond, bridge or other interface that it is part of, by index: frames for it arrive there. An interface
+    /// in a VRF keeps its own frames, and is part of nothing in this sense.
     pub controller: Option<u32>,
-    /// Its IPv4 addresses with their prefix lengths.
-    pub addresses: Vec<Ipv4Net>,
+    /// Its addresses with their prefix lengths.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+impl Interface {
+    /// Whether `address` is in a subnet of the interface. An address with the length of a host is in none.
+    #[must_use]
+    pub fn carries(&self, address: IpAddr) -> bool {
+        self.subnets().any(|net| net.contains(&address))
+    }
+
+    /// Its subnets, but for link-local ones, which are the same on all interfaces.
+    fn subnets(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let of_lan = |net: &IpNet| match net.addr() {
+            IpAddr::V4(v4) => !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        };
+        let shared = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
+        self.addresses.iter().filter(move |net| of_lan(net) && shared(net)).map(IpNet::trunc)
+    }
 }
 
 /// Why an interface is not used.
@@ -47,7 +76,7 @@ pub enum Unusable {
     NotEthernet,
     /// It speaks no ARP.
     NoArp,
-    /// It is part of a bond, bridge or VRF.
+    /// It is part of a bond or bridge.
     Enslaved,
     /// It is down.
     Down,
@@ -63,157 +92,24 @@ impl fmt::Display for Unusable {
             Self::Loopback => "a loopback interface",
             Self::NotEthernet => "no Ethernet interface",
             Self::NoArp => "an interface without ARP",
-            Self::Enslaved => "part of a bond, bridge or VRF",
+            Self::Enslaved => "part of a bond or bridge",
             Self::Down => "down",
             Self::NoCarrier => "without a carrier",
         })
     }
 }
 
-/// Which interfaces of the host may be used at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
-    /// Only these, by name; empty means any. A chosen name is used even if it is left out below.
-    pub only: BTreeSet<String>,
-    /// Names that start with one of these are left out.
-    pub left_out: Vec<String>,
-}
-
-impl Default for Selection {
-    /// Any interface but those that container networks make, as in MetalLB's default list.
-    fn default() -> Self {
-        let left_out = [
-            "docker",
-            "cbr",
-            "dummy",
-            "virbr",
-            "lxcbr",
-            "veth",
-            "cali",
-            "tunl",
-            "flannel",
-            "kube-ipvs",
-            "cni",
-            "nodelocaldns",
-            "lxc",
-        ];
-        Self { only: BTreeSet::new(), left_out: left_out.map(str::to_owned).to_vec() }
-    }
-}
-
-impl Selection {
-    /// These interfaces and no other.
-    pub fn only(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { only: names.into_iter().map(Into::into).collect(), ..Self::default() }
-    }
-
-    /// Whether `interface` can be used.
-    ///
-    /// # Errors
-    /// The first reason why not.
-    pub fn usable(&self, interface: &Interface) -> Result<(), Unusable> {
-        let chosen = self.only.contains(&interface.name);
-        let left_out = self.left_out.iter().any(|start| interface.name.starts_with(start));
-        for (is_so, why) in [
-            (!self.only.is_empty() && !chosen, Unusable::NotChosen),
-            (interface.loopback, Unusable::Loopback),
-            (!chosen && left_out, Unusable::LeftOut),
-            (interface.mac.is_none(), Unusable::NotEthernet),
-            (interface.noarp, Unusable::NoArp),
-            (interface.controller.is_some(), Unusable::Enslaved),
-            (!interface.up, Unusable::Down),
-            (!interface.running, Unusable::NoCarrier),
-        ] {
-            if is_so {
-                return Err(why);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Where one address is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    names: Option<BTreeSet<String>>,
-}
-
-impl Rule {
-    /// On the usable interfaces that carry the address's subnet; if there is none, on all usable ones.
-    #[must_use]
-    pub fn any() -> Self {
-        Self { names: None }
-    }
-
-    /// On the usable ones of these interfaces, whatever subnets they carry.
-    #[must_use]
-    pub fn named(names: BTreeSet<String>) -> Self {
-        Self { names: Some(names) }
-    }
-
-    /// The indexes of the interfaces that answer for `address`, of those that are `usable`.
-    pub fn choose<'a>(
-        &self,
-        address: Ipv4Addr,
-        usable: impl Iterator<Item = &'a Interface> + Clone,
-    ) -> BTreeSet<u32> {
-        if let Some(names) = &self.names {
-            return usable.filter(|interface| names.contains(&interface.name)).map(|it| it.index).collect();
-        }
-        let carries = |interface: &&Interface| interface.addresses.iter().any(|net| net.contains(&address));
-        let carrying: BTreeSet<u32> = usable.clone().filter(carries).map(|it| it.index).collect();
-        if carrying.is_empty() { usable.map(|interface| interface.index).collect() } else { carrying }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn interface(index: u32, name: &str, net: &str) -> Interface {
-        Interface {
-            index,
-            name: name.to_owned(),
-            mac: Some(MacAddr(2, 0, 0, 0, 0, 1)),
-            up: true,
-            running: true,
-            loopback: false,
-            noarp: false,
-            controller: None,
-            addresses: vec![net.parse().unwrap()],
-        }
-    }
-
-    #[test]
-    fn unusable_interfaces_are_told_apart() {
-        let good = interface(2, "eth0", "10.0.0.1/24");
-        let any = Selection::default();
-        assert_eq!(any.usable(&good), Ok(()));
-        for (interface, why) in [
-            (Interface { name: "vethab12".to_owned(), ..good.clone() }, Unusable::LeftOut),
-            (Interface { loopback: true, ..good.clone() }, Unusable::Loopback),
-            (Interface { mac: None, ..good.clone() }, Unusable::NotEthernet),
-            (Interface { noarp: true, ..good.clone() }, Unusable::NoArp),
-            (Interface { controller: Some(9), ..good.clone() }, Unusable::Enslaved),
-            (Interface { up: false, ..good.clone() }, Unusable::Down),
-            (Interface { running: false, ..good.clone() }, Unusable::NoCarrier),
-        ] {
-            assert_eq!(any.usable(&interface), Err(why));
-        }
-        assert_eq!(Selection::only(["eth1"]).usable(&good), Err(Unusable::NotChosen));
-        let chosen = Interface { name: "veth1".to_owned(), ..good };
-        assert_eq!(Selection::only(["veth1"]).usable(&chosen), Ok(()));
-    }
-
-    #[test]
-    fn the_interfaces_that_carry_the_subnet_answer_and_all_if_there_is_none() {
-        let all = [interface(2, "eth0", "10.0.0.1/24"), interface(3, "eth1", "10.0.1.1/24")];
-        let choose = |rule: &Rule, address: &str| {
-            rule.choose(address.parse().unwrap(), all.iter()).into_iter().collect::<Vec<_>>()
-        };
-        assert_eq!(choose(&Rule::any(), "10.0.1.9"), [3]);
-        assert_eq!(choose(&Rule::any(), "10.9.9.9"), [2, 3]);
-        assert_eq!(choose(&Rule::named(BTreeSet::from(["eth0".to_owned()])), "10.0.1.9"), [2]);
-        assert!(choose(&Rule::named(BTreeSet::from(["eth7".to_owned()])), "10.0.1.9").is_empty());
+fn interface(index: u32, name: &str, nets: &[&str]) -> Interface {
+    Interface {
+        index,
+        name: name.to_owned(),
+        mac: Some(MacAddr(2, 0, 0, 0, 0, u8::try_from(index).unwrap())),
+        up: true,
+        running: true,
+        loopback: false,
+        noarp: false,
+        controller: None,
+        addresses: nets.iter().map(|net| net.parse().unwrap()).collect(),
     }
 }

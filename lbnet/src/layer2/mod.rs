@@ -3,23 +3,29 @@
 //! It has a thread and a runtime of its own, so that nothing else in the process delays an answer. All its
 //! state belongs to that thread; the handle sends it messages.
 
+mod held;
 mod ports;
+mod readers;
+mod serve;
+mod snapshot;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use pnet_base::MacAddr;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use self::ports::{Followed, Ports};
+use self::serve::Loop;
+pub use self::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
+use crate::conflict::Policy;
+use crate::host::KernelAnswer;
 use crate::interface::Unusable;
-use crate::interface::monitor::{Change, Monitor};
 use crate::socket::{OpenError, permitted};
-use crate::{Announcer, Counters, Interface, Profile, Rule, Selection};
+use crate::{Profile, Rule, Selection, probe};
 
 /// How to answer and announce.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +34,13 @@ pub struct Settings {
     pub interfaces: Selection,
     /// How often to announce.
     pub profile: Profile,
+    /// What to do when another station claims an address of ours.
+    pub conflicts: Policy,
+    /// How an address is probed before it is used for the first time.
+    pub probe: probe::Profile,
+    /// Whether `ping` is answered, here in user space. It never is for an address that this host has on an
+    /// interface: there the kernel answers.
+    pub echo: bool,
 }
 
 /// Why answering could not start.
@@ -72,33 +85,72 @@ pub enum Event {
         /// What the kernel said.
         error: OpenError,
     },
+    /// The interface does not listen to the multicast groups in which IPv6 addresses are asked for, so that they are
+    /// answered on it only by chance. It is tried again when the interface changes.
+    NoGroup {
+        /// Its name.
+        interface: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// An address is answered on these interfaces from now on, by name; on none if the list is empty.
     Placed {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The interfaces.
         interfaces: Vec<String>,
         /// If there are none: why each interface of this host does not answer.
         passed_over: Vec<(String, Unusable)>,
     },
+    /// A new address turned out to be in use: it is not answered until nobody else has it.
+    Taken {
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        mac: MacAddr,
+        /// Where that was heard.
+        interface: String,
+    },
+    /// Another station claims an address that is answered here. Told once for each, until it has been quiet.
+    Conflict {
+        /// The address.
+        address: IpAddr,
+        /// Who claims it.
+        mac: MacAddr,
+        /// Where that was heard.
+        interface: String,
+        /// What is done about it.
+        policy: Policy,
+    },
+    /// A station that claimed an address has not done so for a while ([`crate::conflict::QUIET`]).
+    ConflictOver {
+        /// The address.
+        address: IpAddr,
+        /// Who claimed it.
+        mac: MacAddr,
+    },
+    /// This host's kernel answers for an address too.
+    KernelAnswers(KernelAnswer),
     /// The interfaces cannot be followed for the moment; it is tried again.
     NetlinkLost(io::Error),
 }
 
-/// What is answered where, and what became of the frames.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// The addresses and the names of the interfaces that answer for them.
-    pub addresses: BTreeMap<Ipv4Addr, Vec<String>>,
-    /// The counters of each open interface, by name.
-    pub counters: BTreeMap<String, Counters>,
-    /// Gratuitous frames sent.
-    pub announced: u64,
+/// What probing an address came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// Nobody has it.
+    Free,
+    /// Somebody has it.
+    Taken(MacAddr),
+    /// It could not be asked: no interface answers for it, it is answered here already, or the probe was given up.
+    NotAsked,
 }
 
-enum Command {
-    Announce(Ipv4Addr, Rule),
-    Withdraw(Ipv4Addr),
+pub(crate) enum Command {
+    Announce { address: IpAddr, rule: Rule, is_new: bool },
+    Probe { address: IpAddr, rule: Rule, tell: oneshot::Sender<Probed> },
+    Withdraw(IpAddr),
+    Members(BTreeSet<MacAddr>),
     Snapshot(oneshot::Sender<Snapshot>),
 }
 
@@ -145,13 +197,34 @@ impl Layer2 {
 
     /// Answers for `address` where `rule` says, and tells the LAN. Asking again with the same rule changes
     /// nothing and sends nothing.
-    pub fn announce(&self, address: Ipv4Addr, rule: Rule) {
-        self.send(Command::Announce(address, rule));
+    pub fn announce(&self, address: impl Into<IpAddr>, rule: Rule) {
+        self.send(Command::Announce { address: address.into(), rule, is_new: false });
+    }
+
+    /// The same for an address that nobody has answered for yet: it is probed first, for a fifth of a second. If it
+    /// turns out to be in use it is not answered, [`Event::Taken`] tells, and it is probed again until it is free.
+    /// Not for an address that moves here, is adopted, or was answered before a restart: those must not wait.
+    ///
+    /// When many are new at a time they are announced at once, and left to the watch for conflicts.
+    pub fn announce_new(&self, address: impl Into<IpAddr>, rule: Rule) {
+        self.send(Command::Announce { address: address.into(), rule, is_new: true });
+    }
+
+    /// Finds out whether anybody has `address`, on the interfaces that `rule` says; it is not announced after that.
+    pub async fn probe(&self, address: impl Into<IpAddr>, rule: Rule) -> Probed {
+        let (tell, told) = oneshot::channel();
+        self.send(Command::Probe { address: address.into(), rule, tell });
+        told.await.unwrap_or(Probed::NotAsked)
     }
 
     /// Stops answering for `address`.
-    pub fn withdraw(&self, address: Ipv4Addr) {
-        self.send(Command::Withdraw(address));
+    pub fn withdraw(&self, address: impl Into<IpAddr>) {
+        self.send(Command::Withdraw(address.into()));
+    }
+
+    /// The hardware addresses of the cluster's other members: that an address moves to one of them is no conflict.
+    pub fn set_members(&self, members: BTreeSet<MacAddr>) {
+        self.send(Command::Members(members));
     }
 
     /// What is answered where right now. Empty if the thread has ended.
@@ -173,203 +246,5 @@ impl Drop for Layer2 {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-/// How long to wait before the interfaces are followed again after the kernel closed the connection.
-const NETLINK_RETRY: Duration = Duration::from_millis(200);
-
-struct Loop {
-    settings: Settings,
-    monitor: Monitor,
-    ports: Ports,
-    /// The interfaces that answer, as they were when every address was placed last.
-    answering: Vec<Interface>,
-    announcer: Announcer,
-    rules: BTreeMap<Ipv4Addr, Rule>,
-    placed: BTreeMap<Ipv4Addr, BTreeSet<u32>>,
-    announced: u64,
-    events: mpsc::UnboundedSender<Event>,
-}
-
-impl Loop {
-    async fn open(settings: Settings, events: mpsc::UnboundedSender<Event>) -> Result<Self, StartError> {
-        let monitor = Monitor::open().await.map_err(StartError::Netlink)?;
-        let there: Vec<String> = monitor.interfaces().values().map(|it| it.name.clone()).collect();
-        if let Some(name) = settings.interfaces.only.iter().find(|name| !there.contains(name)) {
-            return Err(StartError::NoInterface { name: name.clone(), there });
-        }
-        let mut serving = Self {
-            announcer: Announcer::new(settings.profile),
-            settings,
-            monitor,
-            ports: Ports::default(),
-            answering: Vec::new(),
-            rules: BTreeMap::new(),
-            placed: BTreeMap::new(),
-            announced: 0,
-            events,
-        };
-        serving.follow_interfaces();
-        Ok(serving)
-    }
-
-    async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
-        loop {
-            let deadline = self.announcer.deadline();
-            let due = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                command = inbox.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => return,
-                },
-                change = self.monitor.changed() => self.on_change(change).await,
-                () = due => {}
-            }
-            self.announce_due();
-        }
-    }
-
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Announce(address, rule) => {
-                if self.rules.get(&address) != Some(&rule) {
-                    self.rules.insert(address, rule);
-                    self.place(address);
-                }
-            }
-            Command::Withdraw(address) => {
-                self.rules.remove(&address);
-                self.ports.responder().remove(address);
-                for index in self.placed.remove(&address).unwrap_or_default() {
-                    self.announcer.withdraw((address, index));
-                }
-            }
-            Command::Snapshot(answer) => {
-                // Whoever asked may have gone.
-                let _ = answer.send(self.snapshot());
-            }
-        }
-    }
-
-    async fn on_change(&mut self, change: io::Result<Change>) {
-        let followed = match change {
-            Ok(Change::Set(_)) => Ok(()),
-            Ok(Change::Gone(index)) => {
-                self.close(index);
-                Ok(())
-            }
-            Ok(Change::Lost) => {
-                self.close_all();
-                self.monitor.reread().await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = followed {
-            self.tell(Event::NetlinkLost(error));
-            tokio::time::sleep(NETLINK_RETRY).await;
-            match Monitor::open().await {
-                Ok(monitor) => {
-                    self.monitor = monitor;
-                    self.close_all();
-                }
-                Err(error) => self.tell(Event::NetlinkLost(error)),
-            }
-        }
-        self.follow_interfaces();
-    }
-
-    /// After changes were missed: an interface may have been replaced by another with the same index, unseen.
-    fn close_all(&mut self) {
-        for index in self.ports.open_indexes() {
-            self.close(index);
-        }
-    }
-
-    fn close(&mut self, index: u32) {
-        if let Some(name) = self.ports.close(index) {
-            self.tell(Event::Closed { interface: name });
-        }
-    }
-
-    /// Opens and closes sockets so that they go with the interfaces, then places every address anew.
-    fn follow_interfaces(&mut self) {
-        let interfaces = self.monitor.interfaces();
-        let usable: Vec<&Interface> =
-            interfaces.values().filter(|it| self.settings.interfaces.usable(it).is_ok()).collect();
-        let Followed { events, renewed } = self.ports.follow(usable.iter().copied());
-        let now: Vec<Interface> =
-            usable.into_iter().filter(|it| self.ports.is_open(it.index)).cloned().collect();
-        for event in events {
-            self.tell(event);
-        }
-        // An interface that does not answer may change without a look at every address.
-        if renewed.is_empty() && now == self.answering {
-            return;
-        }
-        self.answering = now;
-        // A link that came back, or one with a new hardware address, is told of everything again.
-        for placed in self.placed.values_mut() {
-            placed.retain(|index| !renewed.contains(index));
-        }
-        let addresses: Vec<Ipv4Addr> = self.rules.keys().copied().collect();
-        for address in addresses {
-            self.place(address);
-        }
-    }
-
-    /// Answers for `address` where its rule says, and announces it where that is new.
-    fn place(&mut self, address: Ipv4Addr) {
-        let chosen = self.rules[&address].choose(address, self.answering.iter());
-        let before = self.placed.insert(address, chosen.clone());
-        if before.as_ref() == Some(&chosen) {
-            return;
-        }
-        let before = before.unwrap_or_default();
-        self.ports.responder().set(address, chosen.clone());
-        for index in before.difference(&chosen) {
-            self.announcer.withdraw((address, *index));
-        }
-        for index in chosen.difference(&before) {
-            self.announcer.claim((address, *index), Instant::now());
-        }
-        let interfaces = self.names(&chosen);
-        let passed_over = if interfaces.is_empty() { self.passed_over() } else { Vec::new() };
-        self.tell(Event::Placed { address, interfaces, passed_over });
-    }
-
-    fn passed_over(&self) -> Vec<(String, Unusable)> {
-        let why =
-            |it: &Interface| self.settings.interfaces.usable(it).err().map(|why| (it.name.clone(), why));
-        self.monitor.interfaces().values().filter_map(why).collect()
-    }
-
-    fn announce_due(&mut self) {
-        for (address, index) in self.announcer.due(Instant::now()) {
-            self.announced += self.ports.announce(index, address);
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            addresses: self.placed.iter().map(|(address, at)| (*address, self.names(at))).collect(),
-            counters: self.ports.counters(),
-            announced: self.announced,
-        }
-    }
-
-    fn names(&self, indexes: &BTreeSet<u32>) -> Vec<String> {
-        let interfaces = self.monitor.interfaces();
-        indexes.iter().filter_map(|index| interfaces.get(index)).map(|it| it.name.clone()).collect()
-    }
-
-    fn tell(&self, event: Event) {
-        // Nobody needs to listen.
-        let _ = self.events.send(event);
     }
 }

@@ -1,42 +1,66 @@
-//! The open sockets, one for each interface, and the tasks that read them.
+//! The open sockets: those of each interface that answers, and what their filters let through.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pnet_base::MacAddr;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::Event;
-use crate::responder::{Port, Responder};
-use crate::socket::{ArpSocket, Hear};
-use crate::wire::{ARP_FRAME_LEN, ArpFrame, LONGEST_ARP_FRAME, Operation};
-use crate::{Counters, Interface};
+use super::readers::{Reader, Shared};
+use crate::Interface;
+use crate::filter::{Filter, Protocol};
+use crate::responder::Port;
+use crate::socket::{FrameSocket, OpenError};
 
-/// What is open, by index of the interface. The responder belongs to all of them: they share one thread.
-#[derive(Debug, Default)]
+/// How long changes of the addresses are gathered before the filters follow. Until then everything that could be a
+/// question passes, so that nothing is lost.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// A filter that the kernel refuses is tried at half its length, down to this one.
+const SHORTEST: usize = 64;
+
+/// What is open, by index of the interface.
+#[derive(Debug)]
 pub(super) struct Ports {
-    responder: Rc<RefCell<Responder>>,
+    shared: Shared,
+    echo: bool,
     open: BTreeMap<u32, Open>,
+    narrow_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Open {
     name: String,
-    /// Shared with the reader: a new hardware address is in the very next answer.
     port: Rc<Cell<Port>>,
-    socket: Arc<ArpSocket>,
-    closed: Rc<Notify>,
+    sockets: BTreeMap<Protocol, (Arc<FrameSocket>, HeardBy)>,
+    /// The addresses to hear of.
+    heard: BTreeSet<IpAddr>,
+    /// Its readers end when it is dropped.
+    _closed: watch::Sender<()>,
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.closed.notify_one();
-    }
+/// What the filter of one socket lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardBy {
+    /// Nothing but questions for addresses of ours and claims to them. Otherwise foreign ones come too and are
+    /// counted as dropped: for the moment after a change, or because there are too many addresses.
+    pub exact: bool,
+    /// Its instructions.
+    pub instructions: usize,
+    /// How often it was replaced.
+    pub replaced: u64,
+    /// How often the kernel refused one, as too long for `net.core.optmem_max`.
+    pub refused: u64,
+    /// The longest that is tried.
+    longest: usize,
+    is_open: bool,
+    is_stale: bool,
 }
 
 /// What following the interfaces came to.
@@ -48,8 +72,8 @@ pub(super) struct Followed {
 }
 
 impl Ports {
-    pub(super) fn responder(&self) -> RefMut<'_, Responder> {
-        self.responder.borrow_mut()
+    pub(super) fn new(shared: Shared, echo: bool) -> Self {
+        Self { shared, echo, open: BTreeMap::new(), narrow_at: None }
     }
 
     pub(super) fn is_open(&self, index: u32) -> bool {
@@ -60,13 +84,18 @@ impl Ports {
         self.open.keys().copied().collect()
     }
 
-    /// Closes the socket of an interface that is gone; its name, if there was one.
+    /// The hardware address of an open interface.
+    pub(super) fn mac(&self, index: u32) -> Option<MacAddr> {
+        self.open.get(&index).map(|open| open.port.get().mac)
+    }
+
+    /// Closes the sockets of an interface that is gone; its name, if there were any.
     pub(super) fn close(&mut self, index: u32) -> Option<String> {
-        self.responder.borrow_mut().forget(index);
+        self.shared.responder.borrow_mut().forget(index);
         self.open.remove(&index).map(|open| open.name.clone())
     }
 
-    /// Opens and closes sockets so that just the `usable` interfaces have one.
+    /// Opens and closes sockets so that just the `usable` interfaces have them.
     pub(super) fn follow<'a>(&mut self, usable: impl Iterator<Item = &'a Interface>) -> Followed {
         let mut followed = Followed::default();
         let mut wanted: BTreeMap<u32, (&str, MacAddr)> = BTreeMap::new();
@@ -93,10 +122,10 @@ impl Ports {
             }
             let Some(nonzero) = NonZeroU32::new(index) else { continue };
             let interface = name.to_owned();
-            match ArpSocket::open(nonzero, Hear::Requests) {
+            match self.start(nonzero, name, port) {
                 Err(error) => followed.events.push(Event::Failed { interface, error }),
-                Ok(socket) => {
-                    self.start(name, port, socket);
+                Ok(open) => {
+                    self.open.insert(index, open);
                     followed.renewed.insert(index);
                     followed.events.push(Event::Opened { interface });
                 }
@@ -105,79 +134,150 @@ impl Ports {
         followed
     }
 
-    fn start(&mut self, name: &str, port: Port, socket: ArpSocket) {
-        let index = port.index;
-        let (socket, closed) = (Arc::new(socket), Rc::new(Notify::new()));
+    fn start(&self, index: NonZeroU32, name: &str, port: Port) -> Result<Open, OpenError> {
+        let (closed, is_closed) = watch::channel(());
         let port = Rc::new(Cell::new(port));
-        let reader = Reader {
-            socket: Arc::clone(&socket),
-            port: Rc::clone(&port),
-            responder: Rc::clone(&self.responder),
-        };
-        let until = Rc::clone(&closed);
-        tokio::task::spawn_local(async move {
-            tokio::select! {
-                biased;
-                () = reader.read() => {}
-                () = until.notified() => {}
-            }
-            // The kernel takes up to 20 ms to close a packet socket; other interfaces must not wait for that.
-            std::thread::spawn(move || drop(reader.socket));
-        });
-        self.open.insert(index, Open { name: name.to_owned(), port, socket, closed });
-    }
-
-    /// Sends one round of announcements; how many frames went out.
-    pub(super) fn announce(&self, index: u32, address: Ipv4Addr) -> u64 {
-        let Some(open) = self.open.get(&index) else { return 0 };
-        let forms = [Operation::Request, Operation::Reply];
-        let sent = forms.iter().filter(|form| {
-            let frame = ArpFrame::gratuitous(**form, open.port.get().mac, address).to_bytes();
-            // A frame that the kernel does not take is made good by the next round.
-            open.socket.send(&frame).is_ok()
-        });
-        sent.count() as u64
-    }
-
-    pub(super) fn counters(&self) -> BTreeMap<String, Counters> {
-        let responder = self.responder.borrow();
-        let counters = |index| responder.counters().get(index).copied().unwrap_or_default();
-        self.open.iter().map(|(index, open)| (open.name.clone(), counters(index))).collect()
-    }
-}
-
-/// One byte more than the longest frame, so that a longer one shows and is dropped for it.
-const FRAME_BUFFER: usize = LONGEST_ARP_FRAME + 1;
-/// The pause after an error, so that one which does not go away costs nothing.
-const ERROR_PAUSE: Duration = Duration::from_millis(10);
-
-/// What answers the questions that come in on one interface.
-struct Reader {
-    socket: Arc<ArpSocket>,
-    port: Rc<Cell<Port>>,
-    responder: Rc<RefCell<Responder>>,
-}
-
-impl Reader {
-    /// Answers, and never ends.
-    async fn read(&self) {
-        let mut buffer = [0; FRAME_BUFFER];
-        let mut answer = [0; ARP_FRAME_LEN];
-        loop {
-            match self.socket.recv(&mut buffer).await {
-                Ok(frame) => {
-                    if self.responder.borrow_mut().answer(self.port.get(), frame, &mut answer).is_ok()
-                        && let Err(error) = self.socket.send(&answer)
-                    {
-                        tracing::debug!(port = ?self.port, %error, "an answer was not sent");
-                    }
+        let mut protocols = vec![Protocol::Arp, Protocol::Ipv6];
+        if self.echo {
+            protocols.push(Protocol::Ipv4);
+        }
+        let mut sockets = BTreeMap::new();
+        for protocol in protocols {
+            // Nothing is ours here yet.
+            let filter = Filter::narrow(protocol, [], self.echo, usize::MAX);
+            let socket = Arc::new(FrameSocket::open(index, protocol, &filter)?);
+            let heard_by = HeardBy {
+                exact: true,
+                instructions: filter.program().len(),
+                replaced: 0,
+                refused: 0,
+                longest: usize::MAX,
+                is_open: false,
+                is_stale: false,
+            };
+            sockets.insert(protocol, (socket, heard_by));
+        }
+        for (protocol, (socket, _)) in &sockets {
+            let reader = Reader {
+                socket: Arc::clone(socket),
+                protocol: *protocol,
+                echo: self.echo,
+                port: Rc::clone(&port),
+                shared: self.shared.clone(),
+            };
+            let mut is_closed = is_closed.clone();
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    biased;
+                    () = reader.read() => {}
+                    // It only ever tells that the sender is gone.
+                    _ = is_closed.changed() => {}
                 }
-                Err(error) => {
-                    // The link went down, most likely; netlink tells what to do about it.
-                    tracing::debug!(port = ?self.port, %error, "reading failed; going on");
-                    tokio::time::sleep(ERROR_PAUSE).await;
+                // The kernel takes up to 20 ms to close a packet socket; other interfaces must not wait for that.
+                std::thread::spawn(move || drop(reader.socket));
+            });
+        }
+        let name = name.to_owned();
+        Ok(Open { name, port, sockets, heard: BTreeSet::new(), _closed: closed })
+    }
+
+    /// Hears of an address on an interface from now on.
+    pub(super) fn hear(&mut self, index: u32, address: IpAddr, now: Instant) {
+        let Some(open) = self.open.get_mut(&index) else { return };
+        if !open.heard.insert(address) {
+            return;
+        }
+        for (protocol, (socket, heard_by)) in of_family(&mut open.sockets, address) {
+            heard_by.is_stale = true;
+            if !heard_by.is_open {
+                // A short program, which costs little and is never refused for its length.
+                heard_by.attach(socket, &Filter::open(protocol));
+                heard_by.is_open = true;
+            }
+        }
+        self.narrow_at.get_or_insert(now + GATHER);
+    }
+
+    /// Hears of an address on an interface no more.
+    pub(super) fn ignore(&mut self, index: u32, address: IpAddr, now: Instant) {
+        let Some(open) = self.open.get_mut(&index) else { return };
+        if open.heard.remove(&address) {
+            of_family(&mut open.sockets, address).for_each(|(_, (_, heard_by))| heard_by.is_stale = true);
+            self.narrow_at.get_or_insert(now + GATHER);
+        }
+    }
+
+    /// When to call [`Ports::narrow`].
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.narrow_at
+    }
+
+    /// Lets the filters follow the addresses, if it is time.
+    pub(super) fn narrow(&mut self, now: Instant) {
+        if self.narrow_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.narrow_at = None;
+        for open in self.open.values_mut() {
+            for (protocol, (socket, heard_by)) in &mut open.sockets {
+                if heard_by.is_stale {
+                    heard_by.narrow(*protocol, socket, &open.heard, self.echo);
                 }
             }
         }
     }
+
+    /// Sends a frame from an interface; whether the kernel took it.
+    pub(super) fn send(&self, index: u32, protocol: Protocol, frame: &[u8]) -> bool {
+        let socket = self.open.get(&index).and_then(|open| open.sockets.get(&protocol));
+        socket.is_some_and(|(socket, _)| socket.send(frame).is_ok())
+    }
+
+    /// The open interfaces: index, name, hardware address and filters.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, MacAddr, BTreeMap<Protocol, HeardBy>)> {
+        self.open.iter().map(|(index, open)| {
+            let filters = open.sockets.iter().map(|(protocol, (_, heard_by))| (*protocol, *heard_by));
+            (*index, open.name.as_str(), open.port.get().mac, filters.collect())
+        })
+    }
+}
+
+impl HeardBy {
+    fn narrow(&mut self, protocol: Protocol, socket: &FrameSocket, heard: &BTreeSet<IpAddr>, echo: bool) {
+        self.is_stale = false;
+        loop {
+            let filter = Filter::narrow(protocol, heard, echo, self.longest);
+            if self.attach(socket, &filter) {
+                self.is_open = false;
+                return;
+            }
+            self.refused += 1;
+            if filter.program().len() <= SHORTEST {
+                // What is attached lets through what the last change needed; the responder sorts it out.
+                return;
+            }
+            self.longest = filter.program().len() / 2;
+        }
+    }
+
+    fn attach(&mut self, socket: &FrameSocket, filter: &Filter) -> bool {
+        let attached = socket.hear(filter).is_ok();
+        if attached {
+            self.exact = filter.is_exact();
+            self.instructions = filter.program().len();
+            self.replaced += 1;
+        }
+        attached
+    }
+}
+
+type Sockets = BTreeMap<Protocol, (Arc<FrameSocket>, HeardBy)>;
+
+/// The sockets that an address of this family is heard by.
+fn of_family(
+    sockets: &mut Sockets,
+    address: IpAddr,
+) -> impl Iterator<Item = (Protocol, &mut (Arc<FrameSocket>, HeardBy))> {
+    let is_of = move |protocol: Protocol| (protocol == Protocol::Ipv6) == address.is_ipv6();
+    sockets.iter_mut().filter(move |(protocol, _)| is_of(**protocol)).map(|(protocol, it)| (*protocol, it))
 }

@@ -1,18 +1,17 @@
-//! A packet socket on one interface that hears ARP and nothing else.
+//! The sockets: one for frames on each interface and protocol, and those that join multicast groups.
 
-mod filter;
+pub mod groups;
 
 use std::io::{self, Read};
 use std::num::NonZeroU32;
 use std::os::fd::{IntoRawFd, OwnedFd};
 
-pub use filter::Hear;
 use pnet_datalink::{ChannelType, NetworkInterface};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use self::filter::ETH_P_ARP;
+use crate::filter::{Filter, Instruction, Protocol};
 
 /// A packet socket, bound to an interface. It survives that the link goes down and comes back, but not the
 /// removal of the interface: then it hears nothing any more, and only netlink tells.
@@ -20,7 +19,7 @@ use self::filter::ETH_P_ARP;
 /// tokio's own way to wait for any descriptor cannot be used without unsafe code (tokio issue 8587). The
 /// datagram type lends its place in the reactor, which looks at no address family.
 #[derive(Debug)]
-pub struct ArpSocket(UnixDatagram);
+pub struct FrameSocket(UnixDatagram);
 
 /// Why a packet socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,22 +57,31 @@ pub fn permitted() -> Result<(), OpenError> {
     Socket::new(Domain::PACKET, Type::RAW, None).map(std::mem::drop).map_err(OpenError::from_kernel)
 }
 
-impl ArpSocket {
-    /// Opens a socket on the interface with this index. Needs a tokio runtime.
+impl FrameSocket {
+    /// Opens a socket for a protocol on the interface with this index. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`OpenError`]; a link that is down is none.
-    pub fn open(index: NonZeroU32, hear: Hear) -> Result<Self, OpenError> {
-        Self::open_io(index, hear).map_err(OpenError::from_kernel)
+    pub fn open(index: NonZeroU32, protocol: Protocol, hear: &Filter) -> Result<Self, OpenError> {
+        Self::open_io(index, protocol, hear).map_err(OpenError::from_kernel)
     }
 
-    fn open_io(index: NonZeroU32, hear: Hear) -> io::Result<Self> {
+    fn open_io(index: NonZeroU32, protocol: Protocol, hear: &Filter) -> io::Result<Self> {
         // With protocol 0 the socket hears nothing before its filter and its interface are in place.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-        socket.attach_filter(hear.program())?;
-        bind(&socket, index)?;
+        socket.attach_filter(&program(hear))?;
+        bind(&socket, index, protocol)?;
         let datagram = std::os::unix::net::UnixDatagram::from(OwnedFd::from(socket));
         UnixDatagram::from_std(datagram).map(Self)
+    }
+
+    /// Hears by another filter from now on. What came in before stays; nothing is lost between the two.
+    ///
+    /// # Errors
+    /// What the kernel says, and the filter stays what it was: a program that is too long for the host's
+    /// `net.core.optmem_max` gets `ENOMEM`.
+    pub fn hear(&self, filter: &Filter) -> io::Result<()> {
+        SockRef::from(&self.0).attach_filter(&program(filter))
     }
 
     /// Waits for the next frame; one that is longer than the buffer is cut to it.
@@ -104,7 +112,7 @@ impl ArpSocket {
 
 /// Binds by way of pnet, which can build a link-layer address without unsafe code here, and makes the socket
 /// non-blocking.
-fn bind(socket: &Socket, index: NonZeroU32) -> io::Result<()> {
+fn bind(socket: &Socket, index: NonZeroU32, protocol: Protocol) -> io::Result<()> {
     let interface = NetworkInterface {
         name: String::new(),
         description: String::new(),
@@ -117,11 +125,16 @@ fn bind(socket: &Socket, index: NonZeroU32) -> io::Result<()> {
         // The channel closes the descriptor it is given, also on error, so it gets one of its own.
         socket_fd: Some(socket.try_clone()?.into_raw_fd()),
         // `Layer3` names the protocol to bind to; with a raw socket whole frames are delivered all the same.
-        channel_type: ChannelType::Layer3(ETH_P_ARP),
+        channel_type: ChannelType::Layer3(protocol.ethertype()),
         promiscuous: false,
         read_buffer_size: 0,
         write_buffer_size: 0,
         ..pnet_datalink::Config::default()
     };
     pnet_datalink::channel(&interface, config).map(std::mem::drop)
+}
+
+fn program(filter: &Filter) -> Vec<SockFilter> {
+    let instruction = |it: &Instruction| SockFilter::new(it.code, it.yes, it.no, it.k);
+    filter.program().iter().map(instruction).collect()
 }

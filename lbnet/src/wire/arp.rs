@@ -7,6 +7,8 @@ use pnet_packet::Packet;
 use pnet_packet::arp::{ArpHardwareTypes, ArpOperation, ArpOperations, ArpPacket, MutableArpPacket};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 
+use super::{ETHERNET_LEN, Malformed, is_station};
+
 /// Bytes of an ARP frame without padding: an Ethernet header of 14 and a packet of 28. The driver pads it
 /// to Ethernet's minimum of 60.
 pub const ARP_FRAME_LEN: usize = ETHERNET_LEN + ArpPacket::minimum_packet_size();
@@ -14,8 +16,6 @@ pub const ARP_FRAME_LEN: usize = ETHERNET_LEN + ArpPacket::minimum_packet_size()
 /// Bytes of the longest frame that is taken for ARP. Padding fills it up to 60; equipment that adds a trailer
 /// stays far below this, and what is longer is something else under ARP's Ethernet type.
 pub const LONGEST_ARP_FRAME: usize = 128;
-
-const ETHERNET_LEN: usize = EthernetPacket::minimum_packet_size();
 
 /// What an ARP packet is for (`ar$op`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,29 +43,6 @@ pub struct ArpFrame {
     pub target_mac: MacAddr,
     /// `ar$tpa`.
     pub target_ip: Ipv4Addr,
-}
-
-/// Why bytes are no ARP frame of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// Shorter than [`ARP_FRAME_LEN`].
-    #[error("shorter than an ARP frame")]
-    Truncated,
-    /// Longer than [`LONGEST_ARP_FRAME`].
-    #[error("longer than any ARP frame")]
-    TooLong,
-    /// Another Ethernet type, a VLAN tag among them.
-    #[error("not an ARP frame")]
-    EtherType,
-    /// Another hardware or protocol type, or lengths that do not go with them (RFC 826, packet reception).
-    #[error("not ARP for IPv4 over Ethernet")]
-    Types,
-    /// Neither request nor reply.
-    #[error("neither a request nor a reply")]
-    Operation,
-    /// A sender hardware address that no station can have: a group address or zero.
-    #[error("sent from a hardware address that no station can have")]
-    Sender,
 }
 
 impl ArpFrame {
@@ -100,7 +77,7 @@ impl ArpFrame {
             _ => return Err(Malformed::Operation),
         };
         let sender_mac = arp.get_sender_hw_addr();
-        if sender_mac.is_multicast() || sender_mac.is_broadcast() || sender_mac.is_zero() {
+        if !is_station(sender_mac) {
             return Err(Malformed::Sender);
         }
         Ok(Self {

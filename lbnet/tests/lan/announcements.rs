@@ -23,7 +23,7 @@ const FIRST_GAP: Duration = Duration::from_millis(250);
 
 fn three_rounds() -> Settings {
     Settings {
-        profile: Profile { rounds: 3, first_gap: FIRST_GAP, ..Profile::default() },
+        profile: Profile { rounds: 3, first_gap: FIRST_GAP, refresh: None, ..Profile::default() },
         ..Settings::default()
     }
 }
@@ -68,7 +68,7 @@ async fn withdrawn() -> Result {
 
 /// One round only, so that what is announced later is announced for a reason.
 fn one_round() -> Settings {
-    Settings { profile: Profile { rounds: 1, ..Profile::default() }, ..Settings::default() }
+    Settings { profile: Profile { rounds: 1, refresh: None, ..Profile::default() }, ..Settings::default() }
 }
 
 async fn link_back() -> Result {
@@ -112,6 +112,7 @@ async fn many() -> Result {
     for target in &targets {
         layer2.announce(*target, Rule::any());
     }
+    placed(&layer2, targets[targets.len() - 1], &["eth0"]).await?;
     for part in targets.chunks(50) {
         all_answered(client, part, mac).await?;
     }

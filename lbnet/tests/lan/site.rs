@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lblab::client::{Asking, who_has};
 use lblab::{Bridge, Host, Lan, Nic, Port};
-use lbnet::socket::{ArpSocket, Hear};
+use lbnet::filter::{Filter, Protocol};
+use lbnet::socket::FrameSocket;
 use lbnet::wire::Operation;
 use lbnet::{ArpFrame, Event, Layer2, MacAddr, Settings};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -55,9 +56,20 @@ pub(crate) async fn start(host: &Host, settings: Settings) -> Result<(Layer2, Un
 }
 
 /// Waits until `target` is answered on just these interfaces.
-pub(crate) async fn placed(layer2: &Layer2, target: Ipv4Addr, interfaces: &[&str]) -> Result {
-    let look = async || (layer2.snapshot().await.addresses.get(&target)? == interfaces).then_some(());
+pub(crate) async fn placed(layer2: &Layer2, target: impl Into<IpAddr>, interfaces: &[&str]) -> Result {
+    let target = target.into();
+    let look =
+        async || (layer2.snapshot().await.addresses.get(&IpAddr::from(target))? == interfaces).then_some(());
     until(&format!("{target} is answered on {interfaces:?}"), look).await
+}
+
+/// Waits until the filters of an interface have followed all changes.
+pub(crate) async fn filtered(layer2: &Layer2, interface: &str) -> Result {
+    let look = async || {
+        let snapshot = layer2.snapshot().await;
+        snapshot.interfaces.get(interface)?.filters.values().all(|filter| filter.exact).then_some(())
+    };
+    until(&format!("the filters of {interface} are exact"), look).await
 }
 
 /// A LAN with one segment, 192.168.3.0/24.
@@ -126,7 +138,7 @@ pub(crate) type Heard = (Instant, ArpFrame);
 pub(crate) struct Client {
     pub(crate) host: Host,
     pub(crate) nic: Nic,
-    socket: Arc<ArpSocket>,
+    socket: Arc<FrameSocket>,
     heard: Arc<Mutex<Vec<Heard>>>,
 }
 
@@ -136,7 +148,7 @@ impl Client {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let journal = Arc::clone(&heard);
         let socket = host.run(move || async move {
-            let socket = Arc::new(ArpSocket::open(index, Hear::Everything)?);
+            let socket = Arc::new(FrameSocket::open(index, Protocol::Arp, &Filter::open(Protocol::Arp))?);
             tokio::task::spawn_local(listen(Arc::clone(&socket), journal));
             Ok::<_, lbnet::socket::OpenError>(socket)
         });
@@ -234,7 +246,7 @@ impl Client {
     }
 }
 
-async fn listen(socket: Arc<ArpSocket>, journal: Arc<Mutex<Vec<Heard>>>) {
+async fn listen(socket: Arc<FrameSocket>, journal: Arc<Mutex<Vec<Heard>>>) {
     let mut buffer = [0; 128];
     while let Ok(bytes) = socket.recv(&mut buffer).await {
         if let Ok(frame) = ArpFrame::parse(bytes) {

@@ -1,0 +1,9 @@
+//! What this host does by itself, beside what it is asked to do here.
+
+mod addresses;
+mod interfaces;
+mod kernel;
+
+pub use addresses::HostAddresses;
+pub use interfaces::interfaces;
+pub use kernel::{ArpIgnore, KernelAnswer, kernel_answers};

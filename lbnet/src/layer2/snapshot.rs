@@ -1,0 +1,61 @@
+//! What is answered where, at one moment.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use pnet_base::MacAddr;
+
+use super::ports::HeardBy;
+use crate::Counters;
+use crate::filter::Protocol;
+use crate::host::KernelAnswer;
+
+/// What is answered where, and what became of the frames.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The addresses and the names of the interfaces that answer for them.
+    pub addresses: BTreeMap<IpAddr, Vec<String>>,
+    /// Addresses that are not answered because somebody else has them.
+    pub taken: BTreeMap<IpAddr, MacAddr>,
+    /// The open interfaces, by name.
+    pub interfaces: BTreeMap<String, InterfaceSnapshot>,
+    /// Who else claims an address of ours.
+    pub conflicts: Vec<Conflict>,
+    /// The addresses for which this host's kernel answers too.
+    pub kernel_answers: Vec<KernelAnswer>,
+    /// Frames sent without being asked: announcements and probes.
+    pub announced: u64,
+}
+
+/// One interface that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceSnapshot {
+    /// The hardware address in its answers.
+    pub mac: MacAddr,
+    /// What became of the frames that it has seen.
+    pub counters: Counters,
+    /// What its filters let through.
+    pub filters: BTreeMap<Protocol, HeardBy>,
+    /// Multicast groups joined on it.
+    pub groups: usize,
+    /// Sockets that the kernel's limits asked for to join them.
+    pub group_sockets: usize,
+}
+
+/// Another station that claims an address of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The address.
+    pub address: IpAddr,
+    /// Who claims it.
+    pub mac: MacAddr,
+    /// Where it was heard last.
+    pub interface: String,
+    /// When it was heard first.
+    pub first: Instant,
+    /// When it was heard last.
+    pub last: Instant,
+    /// How many of its frames were heard.
+    pub frames: u64,
+}

@@ -1,0 +1,184 @@
+//! Whether anybody has an address already, asked before it is used for the first time (RFC 5227 section 2.1, RFC 4862
+//! section 5.4).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use pnet_base::MacAddr;
+
+/// How an address is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// How often it is asked who has the address.
+    pub questions: u32,
+    /// The time in which an answer is waited for after each question.
+    pub gap: Duration,
+    /// How long after an address was found taken it is probed again.
+    pub again: Duration,
+}
+
+impl Default for Profile {
+    /// Three questions 70 ms apart, so that an address is in use after 0.21 s. RFC 5227 section 1.1 takes 5 to 7 s,
+    /// which fits a host that starts and not a Service that somebody waits for; a station on a LAN answers within
+    /// a few milliseconds. What answers later is found by the watch for conflicts.
+    fn default() -> Self {
+        Self { questions: 3, gap: Duration::from_millis(70), again: Duration::from_secs(30) }
+    }
+}
+
+/// Something that a probe comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Ask who has the address.
+    Ask(IpAddr),
+    /// Nobody has it. The probe is over.
+    Free(IpAddr),
+}
+
+/// The probes that are under way. It reads no clock and sends nothing: the caller asks what is due.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    profile: Profile,
+    under_way: BTreeMap<IpAddr, Probe>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    asked: u32,
+    next: Instant,
+    /// Who was found to have it.
+    taken_by: Option<MacAddr>,
+}
+
+impl Probes {
+    /// No probe is under way.
+    #[must_use]
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, under_way: BTreeMap::new() }
+    }
+
+    /// Begins to probe an address; one that is probed already goes on as it was.
+    pub fn start(&mut self, address: IpAddr, now: Instant) {
+        self.under_way.entry(address).or_insert(Probe { asked: 0, next: now, taken_by: None });
+    }
+
+    /// The address is known to be taken: it is probed after a while.
+    pub fn taken(&mut self, address: IpAddr, by: MacAddr, now: Instant) {
+        let next = now + self.profile.again;
+        self.under_way.insert(address, Probe { asked: 0, next, taken_by: Some(by) });
+    }
+
+    /// Gives a probe up.
+    pub fn stop(&mut self, address: IpAddr) {
+        self.under_way.remove(&address);
+    }
+
+    /// Somebody has the address; whether that is news. It is probed again after a while.
+    pub fn heard(&mut self, address: IpAddr, from: MacAddr, now: Instant) -> bool {
+        let Some(probe) = self.under_way.get(&address) else { return false };
+        let is_news = probe.taken_by != Some(from);
+        self.taken(address, from, now);
+        is_news
+    }
+
+    /// How many addresses are probed, or were found taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Who was found to have an address.
+    #[must_use]
+    pub fn taken_by(&self, address: IpAddr) -> Option<MacAddr> {
+        self.under_way.get(&address)?.taken_by
+    }
+
+    /// What is due, by address.
+    pub fn due(&mut self, now: Instant) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let Profile { questions, gap, .. } = self.profile;
+        self.under_way.retain(|address, probe| {
+            if probe.next > now {
+                return true;
+            }
+            if probe.asked == questions {
+                steps.push(Step::Free(*address));
+                return false;
+            }
+            probe.asked += 1;
+            probe.next = now + gap;
+            steps.push(Step::Ask(*address));
+            true
+        });
+        steps
+    }
+
+    /// When to ask [`Probes::due`] again.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.under_way.values().map(|probe| probe.next).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLDER: MacAddr = MacAddr(2, 0, 0, 0, 0, 0x99);
+
+    fn vip() -> IpAddr {
+        IpAddr::from([10, 0, 0, 1])
+    }
+
+    /// Follows the deadlines until nothing is under way; what was due at which millisecond.
+    fn run(probes: &mut Probes, start: Instant) -> Vec<(u128, Step)> {
+        let mut steps = Vec::new();
+        while let Some(deadline) = probes.deadline() {
+            let due = probes.due(deadline);
+            assert!(!due.is_empty(), "woken for nothing");
+            steps.extend(due.into_iter().map(|step| ((deadline - start).as_millis(), step)));
+        }
+        steps
+    }
+
+    #[test]
+    fn three_questions_without_an_answer_find_an_address_free() {
+        let (start, mut probes) = (Instant::now(), Probes::new(Profile::default()));
+        probes.start(vip(), start);
+        let ask = Step::Ask(vip());
+        assert_eq!(run(&mut probes, start), [(0, ask), (70, ask), (140, ask), (210, Step::Free(vip()))]);
+        assert!(probes.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_somebody_has_is_asked_for_again_after_a_while_and_told_of_once() {
+        let (start, mut probes) = (Instant::now(), Probes::new(Profile::default()));
+        assert!(!probes.heard(vip(), HOLDER, start), "nobody asked");
+        probes.start(vip(), start);
+        probes.due(start);
+        assert!(probes.heard(vip(), HOLDER, start));
+        assert!(!probes.heard(vip(), HOLDER, start));
+        assert_eq!(probes.taken_by(vip()), Some(HOLDER));
+        let again = start + Duration::from_secs(30);
+        assert_eq!(probes.deadline(), Some(again));
+        assert_eq!(probes.due(again), [Step::Ask(vip())]);
+        assert!(!probes.heard(vip(), HOLDER, again), "he has it still");
+        assert_eq!(run(&mut probes, start).last(), Some(&(60_210, Step::Free(vip()))));
+    }
+
+    #[test]
+    fn a_probe_that_was_given_up_comes_to_nothing() {
+        let (start, mut probes) = (Instant::now(), Probes::new(Profile::default()));
+        probes.start(vip(), start);
+        probes.stop(vip());
+        assert_eq!(probes.deadline(), None);
+        assert_eq!(probes.due(start), []);
+    }
+}

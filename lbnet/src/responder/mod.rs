@@ -1,0 +1,304 @@
+//! What to answer: a pure function of a frame and of the addresses that are ours.
+
+mod askers;
+mod counters;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use pnet_base::MacAddr;
+
+use self::askers::Askers;
+pub use self::askers::{ASKERS, Asker};
+pub use self::counters::Counters;
+use crate::wire::{
+    ARP_FRAME_LEN, ArpFrame, EchoRequest, Malformed, NDP_FRAME_LEN, NdpFrame, Operation, Solicitation,
+};
+
+/// The interface on which a frame came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    /// Its index in the kernel.
+    pub index: u32,
+    /// Its hardware address, which answers carry.
+    pub mac: MacAddr,
+}
+
+/// The addresses to answer for, and what became of the frames seen. Answering costs one look-up: no lock,
+/// no copy, no allocation, however many addresses there are.
+#[derive(Debug, Clone, Default)]
+pub struct Responder {
+    /// Looked up, never walked: its order is random.
+    view: HashMap<IpAddr, Entry>,
+    counters: BTreeMap<u32, Counters>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    /// By index.
+    interfaces: BTreeSet<u32>,
+    /// Whether `ping` is answered here, in user space.
+    echo: bool,
+    /// Whether it is being found out if the address is free.
+    probed: bool,
+    askers: Askers,
+}
+
+/// What kind of question was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An ARP request.
+    Arp,
+    /// A neighbour solicitation.
+    Ndp,
+    /// An ICMP or ICMPv6 echo request.
+    Echo,
+}
+
+/// An answer, which is at the beginning of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// To what.
+    pub kind: Kind,
+    /// The address that was asked for.
+    pub address: IpAddr,
+    /// The bytes of the answering frame.
+    pub length: usize,
+}
+
+/// Somebody else says that one of our addresses is his.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The address.
+    pub address: IpAddr,
+    /// The hardware address that it is said to be at.
+    pub mac: MacAddr,
+    /// The interface that heard it, by index.
+    pub interface: u32,
+}
+
+/// What one frame comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The answer, or why there is none.
+    pub answer: Result<Answered, Drop>,
+    /// A frame may claim an address of ours too, whether it is answered or not (RFC 5227 section 2.4).
+    pub claim: Option<Claim>,
+}
+
+/// Why a frame is not answered. The order is that in which counters are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Drop {
+    /// The bytes are no sound frame.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A reply or an advertisement; it asks nothing.
+    #[error("not a question")]
+    NotRequest,
+    /// Sent to the hardware address of another station.
+    #[error("sent to another station")]
+    OtherStation,
+    /// Our own frame, come back.
+    #[error("sent by this host")]
+    Own,
+    /// It asks for an address that is not ours.
+    #[error("asks for an address that is not ours")]
+    ForeignTarget,
+    /// It asks for an address of ours, on an interface that does not answer for it.
+    #[error("asked on an interface that does not answer for the address")]
+    OtherInterface,
+    /// An echo request, and echo is not answered here.
+    #[error("echo is not answered here")]
+    NoEcho,
+}
+
+/// Bytes that a buffer for answers has at least. An echo needs as many as its request.
+pub const ANSWER_LEN: usize = NDP_FRAME_LEN;
+
+impl Responder {
+    /// Answers for `address` on the interfaces with these indexes, and on no other. Without any, the address
+    /// is still ours, but unanswered: who else claims it is told all the same.
+    pub fn set(&mut self, address: IpAddr, interfaces: BTreeSet<u32>) {
+        self.view.entry(address).or_default().interfaces = interfaces;
+    }
+
+    /// Whether `ping` is answered for an address of ours; it is not, unless said here.
+    pub fn set_echo(&mut self, address: IpAddr, echo: bool) {
+        if let Some(entry) = self.view.get_mut(&address) {
+            entry.echo = echo;
+        }
+    }
+
+    /// Whether it is being found out if an address of ours is free. If so, somebody else who does the same has a
+    /// claim to it (RFC 5227 section 2.1.1).
+    pub fn set_probed(&mut self, address: IpAddr, probed: bool) {
+        if let Some(entry) = self.view.get_mut(&address) {
+            entry.probed = probed;
+        }
+    }
+
+    /// Answers for `address` no more.
+    pub fn remove(&mut self, address: IpAddr) {
+        self.view.remove(&address);
+    }
+
+    /// Decides about one frame that came in at `now`, and counts the decision. An answer is written to `buffer`,
+    /// which must have [`ANSWER_LEN`] bytes; an echo that does not fit is dropped as too long.
+    pub fn answer(&mut self, now: Instant, port: Port, frame: &[u8], buffer: &mut [u8]) -> Verdict {
+        let verdict = match frame.get(12..14) {
+            Some([0x08, 0x06]) => self.on_arp(now, port, frame, buffer),
+            // Of ICMPv6 the type says which it is: an Ethernet header, an IPv6 header, then the message.
+            Some([0x86, 0xdd]) if frame.get(54) != Some(&128) => self.on_ndp(now, port, frame, buffer),
+            Some([0x08, 0x00] | [0x86, 0xdd]) => {
+                Verdict { answer: self.on_echo(port, frame, buffer), claim: None }
+            }
+            Some(_) => Verdict { answer: Err(Malformed::EtherType.into()), claim: None },
+            None => Verdict { answer: Err(Malformed::Truncated.into()), claim: None },
+        };
+        self.counters.entry(port.index).or_default().count(&verdict);
+        verdict
+    }
+
+    fn on_arp(&mut self, now: Instant, port: Port, frame: &[u8], buffer: &mut [u8]) -> Verdict {
+        let request = match ArpFrame::parse(frame) {
+            Ok(request) => request,
+            Err(malformed) => return Verdict { answer: Err(malformed.into()), claim: None },
+        };
+        if request.source == port.mac || request.sender_mac == port.mac {
+            return Verdict { answer: Err(Drop::Own), claim: None };
+        }
+        // RFC 5227 section 2.4: "any ARP packet [...] where the 'sender IP address' is (one of) the host's own IP
+        // address(es)".
+        let claim = self.claim(request.sender_ip.into(), request.target_ip.into(), request.sender_mac, port);
+        let answer = self.arp_answer(now, port, &request, buffer);
+        Verdict { answer, claim }
+    }
+
+    fn arp_answer(
+        &mut self,
+        now: Instant,
+        port: Port,
+        request: &ArpFrame,
+        buffer: &mut [u8],
+    ) -> Result<Answered, Drop> {
+        if request.operation != Operation::Request {
+            return Err(Drop::NotRequest);
+        }
+        if !request.destination.is_broadcast() && request.destination != port.mac {
+            return Err(Drop::OtherStation);
+        }
+        // RFC 826: "Am I the target protocol address?" A probe for it, and another host's announcement of it,
+        // ask for it too and are answered alike: RFC 5227 section 2.4 lets the holder defend it so.
+        let address = request.target_ip.into();
+        let entry = self.answering(address, port)?;
+        entry.askers.note(port.index, request.sender_mac, request.sender_ip.into(), now);
+        let bytes = buffer.first_chunk_mut::<ARP_FRAME_LEN>().ok_or(Malformed::TooLong)?;
+        request.reply_from(port.mac).emit(bytes);
+        Ok(Answered { kind: Kind::Arp, address, length: ARP_FRAME_LEN })
+    }
+
+    fn on_ndp(&mut self, now: Instant, port: Port, frame: &[u8], buffer: &mut [u8]) -> Verdict {
+        let own = Verdict { answer: Err(Drop::Own), claim: None };
+        match NdpFrame::parse(frame) {
+            Err(malformed) => Verdict { answer: Err(malformed.into()), claim: None },
+            Ok(NdpFrame::Solicitation(asked)) => {
+                let asker = asked.source_mac.unwrap_or(asked.source);
+                if asked.source == port.mac || asker == port.mac {
+                    return own;
+                }
+                let claim = self.claim(asked.source_ip.into(), asked.target.into(), asker, port);
+                Verdict { answer: self.ndp_answer(now, port, &asked, asker, buffer), claim }
+            }
+            Ok(NdpFrame::Advertisement(told)) => {
+                let mac = told.target_mac.unwrap_or(told.source);
+                if told.source == port.mac || mac == port.mac {
+                    return own;
+                }
+                // RFC 4862 section 5.4.4: an advertisement for an address of ours says that it is somebody else's.
+                let claim = self.claim(told.target.into(), told.target.into(), mac, port);
+                Verdict { answer: Err(Drop::NotRequest), claim }
+            }
+        }
+    }
+
+    fn ndp_answer(
+        &mut self,
+        now: Instant,
+        port: Port,
+        asked: &Solicitation,
+        asker: MacAddr,
+        buffer: &mut [u8],
+    ) -> Result<Answered, Drop> {
+        // To the target's group, or to this station: whoever has us in its cache asks so whether we are still
+        // there (RFC 4861 section 7.3.3).
+        if !asked.destination_ip.is_multicast() && asked.destination != port.mac {
+            return Err(Drop::OtherStation);
+        }
+        let address = asked.target.into();
+        let entry = self.answering(address, port)?;
+        entry.askers.note(port.index, asker, asked.source_ip.into(), now);
+        let bytes = buffer.first_chunk_mut::<NDP_FRAME_LEN>().ok_or(Malformed::TooLong)?;
+        let length = asked.answer_from(port.mac).emit(bytes);
+        Ok(Answered { kind: Kind::Ndp, address, length })
+    }
+
+    fn on_echo(&mut self, port: Port, frame: &[u8], buffer: &mut [u8]) -> Result<Answered, Drop> {
+        let request = EchoRequest::parse(frame)?;
+        if request.destination != port.mac {
+            return Err(Drop::OtherStation);
+        }
+        if request.source == port.mac {
+            return Err(Drop::Own);
+        }
+        if !self.answering(request.target, port)?.echo {
+            return Err(Drop::NoEcho);
+        }
+        let length = request.answer(port.mac, buffer).ok_or(Malformed::TooLong)?;
+        Ok(Answered { kind: Kind::Echo, address: request.target, length })
+    }
+
+    fn answering(&mut self, address: IpAddr, port: Port) -> Result<&mut Entry, Drop> {
+        match self.view.get_mut(&address) {
+            None => Err(Drop::ForeignTarget),
+            Some(entry) if !entry.interfaces.contains(&port.index) => Err(Drop::OtherInterface),
+            Some(entry) => Ok(entry),
+        }
+    }
+
+    /// A frame of `mac`, which has `sender` for its own address and is about `target`.
+    fn claim(&self, sender: IpAddr, target: IpAddr, mac: MacAddr, port: Port) -> Option<Claim> {
+        // RFC 5227 section 2.1.1, RFC 4862 section 5.4.3: who asks without an address of its own is about to take
+        // the one it asks for. That counts only while we are about to take it too.
+        let address = if sender.is_unspecified() { target } else { sender };
+        let entry = self.view.get(&address)?;
+        let counts = !sender.is_unspecified() || entry.probed;
+        counts.then_some(Claim { address, mac, interface: port.index })
+    }
+
+    /// When `address` was asked for last on this interface.
+    #[must_use]
+    pub fn last_asked(&self, address: IpAddr, interface: u32) -> Option<Instant> {
+        self.askers(address, interface).map(|asker| asker.at).max()
+    }
+
+    /// Who asked for `address` last on this interface: up to [`ASKERS`] of them.
+    pub fn askers(&self, address: IpAddr, interface: u32) -> impl Iterator<Item = &Asker> {
+        let askers = self.view.get(&address).map(|entry| entry.askers.iter());
+        askers.into_iter().flatten().filter(move |asker| asker.interface == interface)
+    }
+
+    /// Forgets the counters of an interface that is gone; another may come with its index.
+    pub fn forget(&mut self, index: u32) {
+        self.counters.remove(&index);
+    }
+
+    /// The counters of each interface, by index.
+    #[must_use]
+    pub fn counters(&self) -> &BTreeMap<u32, Counters> {
+        &self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests;
