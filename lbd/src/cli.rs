@@ -1,18 +1,19 @@
 //! The command line.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lbcore::ServiceKey;
+use lbnet::{Pattern, Selection};
 
 use crate::exit::{EXIT_CODES, Outcome};
 
 /// LoadBalancer addresses for Kubernetes clusters that have no cloud.
 ///
-/// A Service of type LoadBalancer gets an address out of your own ranges, and one node answers ARP for it. lbd
-/// reads the objects and annotations of MetalLB's layer-2 mode as they are.
+/// A Service of type LoadBalancer gets an address out of your own ranges, and one node answers ARP and NDP for
+/// it. lbd reads the objects and annotations of MetalLB's layer-2 mode as they are.
 #[derive(Debug, Parser)]
 #[command(name = "lbd", disable_version_flag = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Cli {
@@ -26,6 +27,7 @@ Begin with:
   lbd run --manifests pool.yaml services/   serve Services from files on this host
   lbd plan -f pool.yaml -f services/        what every Service would get, and why, offline
   lbd check -f pool.yaml                    what is wrong with manifests, offline
+  lbd whohas 192.168.3.253                  who answers for an address on the LAN
   lbd controller                            in a cluster, once
   lbd speaker --node-name $NODE_NAME        in a cluster, on every node";
 
@@ -47,6 +49,11 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Show which pools were looked at for a Service, in which order, and why each was passed over
     Explain(ExplainArguments),
+    /// Ask the LAN who has an address: every station that answers, and how fast
+    #[command(after_help = WHOHAS_CODES)]
+    Whohas(WhohasArguments),
+    /// Answer for addresses on this host, and tell the LAN: without a cluster, without pools
+    Announce(AnnounceArguments),
     /// Turn a ConfigMap of MetalLB before v0.13 into today's objects
     Convert(ConvertArguments),
     /// Print the version
@@ -61,6 +68,17 @@ Exit codes:
   0  no errors (with --strict: no warnings either)
   1  errors
   2  the arguments are not right";
+
+const WHOHAS_CODES: &str = "\
+Asks past this host's own cache, by ARP or by neighbour solicitation. A host does not hear its own questions: what
+this host answers itself is seen from another one only.
+
+Exit codes:
+  0  one station answers
+  1  nobody answers, or it could not be asked
+  2  the arguments are not right
+  3  not permitted: no raw sockets
+  4  more than one station answers";
 
 /// In which form to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -161,6 +179,88 @@ pub(crate) struct ConvertArguments {
     pub(crate) only_data: bool,
 }
 
+/// How addresses are answered on the wire.
+#[derive(Debug, Args)]
+pub(crate) struct WireArguments {
+    /// Answer on this interface only (repeatable): a name, eth*, or a regular expression as in /^en(o|p)/. By default:
+    /// on the interfaces that carry an address's subnet
+    #[arg(long = "interface", short, value_name = "NAME")]
+    pub(crate) interfaces: Vec<Pattern>,
+    /// Answer ping too, for addresses that are on no interface of this host
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// What to do when another station claims an address that is answered here
+    #[arg(long, value_enum, default_value = "report", value_name = "WHAT")]
+    pub(crate) conflicts: Conflicts,
+    /// Announcing frames a second, of all addresses together; storm control of switches drops more
+    #[arg(long, default_value_t = lbnet::Profile::default().frames_per_second, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) announce_rate: u32,
+}
+
+/// What to do when another station claims an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Conflicts {
+    /// Tell of it, and go on answering
+    Report,
+    /// Announce the address again, at most every 10 seconds
+    Defend,
+    /// Stop answering until nobody else has the address
+    Yield,
+}
+
+impl From<&WireArguments> for lbnet::Settings {
+    fn from(arguments: &WireArguments) -> Self {
+        let frames_per_second = arguments.announce_rate;
+        // At a higher rate more may go out at once too, half a second's worth as by default.
+        let burst = frames_per_second.div_ceil(2).max(2);
+        Self {
+            interfaces: Selection { only: arguments.interfaces.clone(), ..Selection::default() },
+            profile: lbnet::Profile { frames_per_second, burst, ..lbnet::Profile::default() },
+            conflicts: match arguments.conflicts {
+                Conflicts::Report => lbnet::Policy::Report,
+                Conflicts::Defend => lbnet::Policy::Defend,
+                Conflicts::Yield => lbnet::Policy::Yield,
+            },
+            echo: arguments.echo,
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhohasArguments {
+    /// The address, IPv4 or IPv6
+    pub(crate) address: IpAddr,
+    /// Ask on this interface (repeatable): a name, eth*, or a regular expression as in /^en(o|p)/. By default: on the
+    /// interfaces that carry the address's subnet, or on all if there is none
+    #[arg(long = "interface", short, value_name = "NAME")]
+    pub(crate) interfaces: Vec<Pattern>,
+    /// How often to ask
+    #[arg(long, short = 'c', default_value_t = 3, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+    /// Milliseconds in which answers are heard after each question
+    #[arg(long, short, default_value_t = 200, value_name = "MS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub(crate) wait: u64,
+    /// In which form to print
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnnounceArguments {
+    /// The addresses, IPv4 or IPv6
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Answer even if another station has the address; by default that is found out first
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+    #[command(flatten)]
+    pub(crate) wire: WireArguments,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Print one JSON object a line: each step with what the client saw, and last `{"done":true,...}`
@@ -177,9 +277,8 @@ pub(crate) struct RunArguments {
     /// Serve the store on this loopback address, for kubectl and other clients
     #[arg(long, value_name = "127.0.0.1:PORT", value_parser = loopback)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Answer on this interface only (repeatable). By default: on the interfaces that carry an address's subnet
-    #[arg(long = "interface", short, value_name = "NAME")]
-    pub(crate) interfaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wire: WireArguments,
     /// What becomes of addresses that Services hold and no pool has any more
     #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
     pub(crate) lost_addresses: LostAddresses,
@@ -221,9 +320,8 @@ pub(crate) struct SpeakerArguments {
     /// The name of this node, as its Node object is called
     #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: String,
-    /// Answer on this interface only (repeatable). By default: on the interfaces that carry an address's subnet
-    #[arg(long = "interface", short, value_name = "NAME")]
-    pub(crate) interfaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wire: WireArguments,
     #[command(flatten)]
     pub(crate) server: ServerArguments,
 }

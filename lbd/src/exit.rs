@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use lblab::LabError;
 use lbnet::StartError;
 use lbnet::socket::OpenError;
+use lbnet::whohas::AskError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub(crate) enum Failure {
         why: String,
     },
     /// The thread that answers is gone; its last words are above.
-    #[error("the thread that answers ARP has ended; nothing is announced any more")]
+    #[error("the thread that answers has ended; nothing is announced any more")]
     AnsweringEnded,
     /// Problems were found, and have been shown.
     #[error("problems were found")]
@@ -44,6 +45,18 @@ pub(crate) enum Failure {
     /// A ConfigMap cannot be converted; all reasons.
     #[error("nothing is converted:\n{0}")]
     Convert(String),
+    /// The LAN could not be asked.
+    #[error("cannot ask: {0}")]
+    Ask(#[from] AskError),
+    /// No interface of this host can be asked on; why not each.
+    #[error("there is no interface to ask on{0}")]
+    NoInterface(String),
+    /// Nobody has the address that was asked for; that has been shown.
+    #[error("nobody answers")]
+    NobodyAnswers,
+    /// Several stations have the address that was asked for; that has been shown.
+    #[error("more than one station answers")]
+    SeveralAnswer,
     /// Stopped from outside before the work was done.
     #[error("interrupted")]
     Interrupted,
@@ -61,7 +74,8 @@ Exit codes:
   0    the work is done, or a daemon was told to stop
   1    it failed; the message says why
   2    the arguments are not right
-  3    not permitted: no raw sockets (speaker), or no namespaces (demo)
+  3    not permitted: no raw sockets (speaker, announce, whohas), or no namespaces (demo)
+  4    more than one station answers (whohas)
   130  interrupted before the work was done (demo)";
 
 /// Says why a command failed, and how that is told to the caller.
@@ -70,8 +84,10 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
     let code = match &failure {
         Failure::Lab(LabError::Forbidden { .. })
         | Failure::Start(StartError::Socket(OpenError::NotPermitted(_))) => 3,
+        Failure::Ask(AskError::Open { error: OpenError::NotPermitted(_), .. }) => 3,
+        Failure::SeveralAnswer => return ExitCode::from(4),
         Failure::Interrupted => 130,
-        Failure::Found => return ExitCode::FAILURE,
+        Failure::Found | Failure::NobodyAnswers => return ExitCode::FAILURE,
         // Whoever read our output has gone: the work is not done, and nobody is left to be told.
         Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::FAILURE,
         _ => 1,

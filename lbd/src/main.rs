@@ -5,6 +5,7 @@
 
 mod cli;
 mod client;
+mod columns;
 mod controller;
 mod demo;
 mod exit;
@@ -13,6 +14,7 @@ mod offline;
 mod run;
 mod shutdown;
 mod speaker;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => offline::plan::main(&arguments),
         Command::Check(arguments) => offline::check::main(&arguments),
         Command::Explain(arguments) => offline::explain::main(&arguments),
+        Command::Whohas(arguments) => wire::whohas::main(&arguments),
+        Command::Announce(arguments) => wire::announce::main(&arguments),
         Command::Convert(arguments) => offline::convert::main(&arguments),
         Command::Version => cli::print_version(),
     };

@@ -1,7 +1,7 @@
 //! `lbd speaker`.
 
 use lbk8s::speaker::{Settings, WithoutSlices, run};
-use lbnet::{Layer2, Selection};
+use lbnet::Layer2;
 
 use crate::cli::SpeakerArguments;
 use crate::exit::{Failure, Outcome};
@@ -12,8 +12,7 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = client::connect(&arguments.server).await?;
-        let interfaces = selection(&arguments.interfaces);
-        let (layer2, wire) = Layer2::start(lbnet::Settings { interfaces, ..lbnet::Settings::default() })?;
+        let (layer2, wire) = Layer2::start((&arguments.wire).into())?;
         let until_stdin_closes = arguments.server.until_stdin_closes;
         let settings = Settings {
             node: arguments.node_name,
@@ -29,9 +28,4 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
         tracing::info!("speaker stops");
         Ok(())
     })
-}
-
-/// The interfaces that the command line chooses.
-pub(crate) fn selection(names: &[String]) -> Selection {
-    if names.is_empty() { Selection::default() } else { Selection::only(names) }
 }

@@ -5,7 +5,6 @@ pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod plan;
 mod snippet;
-mod table;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

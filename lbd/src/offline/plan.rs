@@ -9,9 +9,9 @@ use lbk8s::offline::report::{
     ChangesReport, Outcome as Word, PoolReport, ProblemReport, Report, ServiceReport,
 };
 
-use super::table::columns;
 use super::{print_json, read, summary, verdict};
 use crate::cli::{Format, PlanArguments};
+use crate::columns::columns;
 use crate::exit::Outcome;
 
 const BOLD: Style = Style::new().bold();

@@ -20,9 +20,8 @@ use tokio::task::LocalSet;
 
 use self::files::Files;
 use self::show::{Show, note, warn};
-use crate::cli::RunArguments;
+use crate::cli::{RunArguments, WireArguments};
 use crate::exit::Outcome;
-use crate::speaker::selection;
 use crate::{logs, shutdown};
 
 /// How often the files are looked at.
@@ -56,7 +55,7 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     tasks.spawn_local(async move {
         controller::run(client, settings, move |notice| notices.notice(notice)).await;
     });
-    if let Some((layer2, wire)) = answer(&arguments.interfaces) {
+    if let Some((layer2, wire)) = answer(&arguments.wire) {
         let settings = speaker::Settings {
             node,
             namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
@@ -91,20 +90,20 @@ async fn serve(arguments: &RunArguments) -> Outcome {
 }
 
 /// Answers on the chosen interfaces; on those of them that are there, if some are not.
-fn answer(interfaces: &[String]) -> Option<(Layer2, UnboundedReceiver<lbnet::Event>)> {
-    let mut names = interfaces.to_vec();
+fn answer(arguments: &WireArguments) -> Option<(Layer2, UnboundedReceiver<lbnet::Event>)> {
+    let mut settings = lbnet::Settings::from(arguments);
     loop {
-        let interfaces = selection(&names);
-        match Layer2::start(lbnet::Settings { interfaces, ..lbnet::Settings::default() }) {
+        match Layer2::start(settings.clone()) {
             Ok(started) => return Some(started),
             Err(error) => {
+                let chosen = &mut settings.interfaces.only;
                 if let StartError::NoInterface { name, .. } = &error
-                    && names.len() > 1
+                    && chosen.len() > 1
                 {
                     warn(&error.to_string());
-                    names.retain(|chosen| chosen != name);
+                    chosen.retain(|pattern| pattern.name() != Some(name));
                 } else {
-                    warn(&format!("nobody answers ARP: {error}. Addresses are given all the same"));
+                    warn(&format!("nobody answers ARP or NDP: {error}. Addresses are given all the same"));
                     return None;
                 }
             }

@@ -3,7 +3,9 @@
 mod addresses;
 mod interfaces;
 mod kernel;
+mod neighbours;
 
 pub use addresses::HostAddresses;
 pub use interfaces::interfaces;
 pub use kernel::{ArpIgnore, KernelAnswer, kernel_answers};
+pub use neighbours::{Neighbour, neighbours};
