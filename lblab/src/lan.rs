@@ -100,6 +100,14 @@ impl Lan {
         self.net.attach(port.link, (!muted).then_some(port.bridge)).await
     }
 
+    /// Plugs the cable into another bridge; the host keeps its carrier and notices nothing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn move_to(&self, port: &Port, bridge: Bridge) -> Result<(), LabError> {
+        self.net.attach(port.link, Some(bridge.0)).await
+    }
+
     async fn carrier(&self, port: &Port) -> Result<(), LabError> {
         self.net.carrier(port.link).await?;
         port.host.carrier(port.nic).await

@@ -4,6 +4,7 @@
 //! state belongs to that thread; the handle sends it messages.
 
 mod held;
+mod listening;
 mod ports;
 mod readers;
 mod serve;

@@ -10,6 +10,7 @@ use pnet_base::MacAddr;
 use tokio::sync::mpsc;
 
 use super::held::{Held, Mode};
+use super::listening::{Listening, Refusal};
 use super::ports::{Followed, Ports};
 use super::readers::Shared;
 use super::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
@@ -23,7 +24,6 @@ use crate::interface::monitor::{Monitor, Told};
 use crate::interface::table::Change;
 use crate::probe::{Probes, Step};
 use crate::responder::{Asker, Claim, Port, Responder};
-use crate::socket::groups::Groups;
 use crate::wire::{Advertisement, ArpFrame, Operation, Solicitation};
 use crate::{Announcer, Interface, Rule, Segments};
 
@@ -47,7 +47,8 @@ pub(super) struct Loop {
     settings: Settings,
     monitor: Monitor,
     ports: Ports,
-    groups: Groups,
+    groups: Listening,
+    refusals: mpsc::UnboundedReceiver<Refusal>,
     segments: Segments,
     /// The interfaces that answer, as they were when every address was placed last.
     answering: Vec<Interface>,
@@ -75,6 +76,8 @@ impl Loop {
             return Err(StartError::NoInterface { name: name.to_owned(), there });
         }
         let (claims, heard_claims) = mpsc::unbounded_channel();
+        let (refused, refusals) = mpsc::unbounded_channel();
+        let groups = Listening::start(refused).map_err(StartError::Thread)?;
         let shared = Shared {
             responder: std::rc::Rc::new(Responder::default().into()),
             announcer: std::rc::Rc::new(Announcer::new(settings.profile).into()),
@@ -86,7 +89,8 @@ impl Loop {
             probes: Probes::new(settings.probe),
             settings,
             monitor,
-            groups: Groups::default(),
+            groups,
+            refusals,
             segments: Segments::default(),
             answering: Vec::new(),
             shared,
@@ -117,6 +121,9 @@ impl Loop {
                 },
                 told = self.monitor.changed() => self.on_netlink(told).await,
                 Some(claim) = self.claims.recv() => self.on_claim(claim),
+                Some((index, error)) = self.refusals.recv() => {
+                    self.tell(Event::NoGroup { interface: self.name(index), error });
+                }
                 () = due => {}
             }
             self.on_time(Instant::now());
@@ -367,12 +374,8 @@ impl Loop {
         if !is_ours && !self.ports.is_open(index) {
             return;
         }
+        self.groups.retry(index);
         self.follow_interfaces();
-        if self.groups.lacks(index)
-            && let Err(error) = self.groups.retry(index)
-        {
-            tracing::debug!(index, %error, "multicast groups are still refused");
-        }
     }
 
     /// After changes were missed: an interface may have been replaced by another with the same index, unseen.
@@ -436,7 +439,9 @@ impl Loop {
         for index in chosen.difference(&before) {
             // Questions come in before anybody is told to ask here.
             self.ports.hear(*index, address, now);
-            self.listen(*index, address);
+            if let IpAddr::V6(address) = address {
+                self.groups.listen(*index, address);
+            }
             if is_answering {
                 let place = (address, *index);
                 let asked = self.shared.responder.borrow().last_asked(address, *index);
@@ -460,17 +465,6 @@ impl Loop {
     fn is_news(&mut self, address: IpAddr, chosen: &BTreeSet<u32>) -> bool {
         let told = self.held.get_mut(&address).map(|held| held.told.replace(chosen.clone()));
         told.is_some_and(|told| told.as_ref() != Some(chosen))
-    }
-
-    /// Joins the group in which an IPv6 address is asked for.
-    fn listen(&mut self, index: u32, address: IpAddr) {
-        let IpAddr::V6(address) = address else { return };
-        let lacked = self.groups.lacks(index);
-        if let Err(error) = self.groups.listen(index, address)
-            && !lacked
-        {
-            self.tell(Event::NoGroup { interface: self.name(index), error });
-        }
     }
 
     /// Finds out whether the kernel of this host answers for an address of ours too.
@@ -564,8 +558,8 @@ impl Loop {
         let answering = self.held.iter().filter(|(_, held)| held.is_answering());
         let interfaces = self.ports.iter().map(|(index, name, mac, filters)| {
             let counters = responder.counters().get(&index).cloned().unwrap_or_default();
-            let (groups, group_sockets) = self.groups.count(index);
-            (name.to_owned(), InterfaceSnapshot { mac, counters, filters, groups, group_sockets })
+            let groups = self.groups.count(index);
+            (name.to_owned(), InterfaceSnapshot { mac, counters, filters, groups })
         });
         let conflicts = self.conflicts.seen().map(|(address, mac, sighting)| Conflict {
             address,

@@ -10,6 +10,7 @@ use super::ports::HeardBy;
 use crate::Counters;
 use crate::filter::Protocol;
 use crate::host::KernelAnswer;
+use crate::socket::groups::Count;
 
 /// What is answered where, and what became of the frames.
 #[derive(Debug, Clone, Default)]
@@ -37,10 +38,9 @@ pub struct InterfaceSnapshot {
     pub counters: Counters,
     /// What its filters let through.
     pub filters: BTreeMap<Protocol, HeardBy>,
-    /// Multicast groups joined on it.
-    pub groups: usize,
-    /// Sockets that the kernel's limits asked for to join them.
-    pub group_sockets: usize,
+    /// The multicast groups that it listens to, so that IPv6 addresses are asked for in vain by nobody. They are
+    /// joined in the background.
+    pub groups: Count,
 }
 
 /// Another station that claims an address of ours.

@@ -16,12 +16,24 @@ use crate::wire::solicited_node;
 #[derive(Debug, Default)]
 pub struct Groups(BTreeMap<u32, Joined>);
 
+/// How many groups an interface listens to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Joined.
+    pub joined: usize,
+    /// Refused by the kernel.
+    pub refused: usize,
+    /// Sockets that it took to join them.
+    pub sockets: usize,
+}
+
 /// The groups of one interface.
 #[derive(Debug, Default)]
 struct Joined {
     /// A socket that has left all of its groups is closed, and its place is empty.
     sockets: Vec<Option<Joiner>>,
     groups: BTreeMap<Ipv6Addr, Group>,
+    count: Count,
 }
 
 #[derive(Debug)]
@@ -41,30 +53,27 @@ struct Group {
 
 impl Groups {
     /// Listens for `address` on an interface from now on, until it is ignored or the interface is gone: a link that
-    /// goes down and comes back keeps its groups. An address that is listened for already is tried again
-    /// if it was refused.
+    /// goes down and comes back keeps its groups.
     ///
     /// # Errors
     /// The kernel refused, as it does where IPv6 is switched off. The address is remembered for
     /// [`Groups::retry`].
     pub fn listen(&mut self, interface: u32, address: Ipv6Addr) -> io::Result<()> {
         let joined = self.0.entry(interface).or_default();
-        let group = solicited_node(address);
-        joined.groups.entry(group).or_default().addresses.insert(address);
-        joined.join(interface, group)
+        let name = solicited_node(address);
+        let is_new = !joined.groups.contains_key(&name);
+        joined.groups.entry(name).or_default().addresses.insert(address);
+        if is_new {
+            joined.count.refused += 1;
+            return joined.join(interface, name);
+        }
+        Ok(())
     }
 
     /// Listens for `address` no more, on any interface.
     pub fn ignore(&mut self, address: Ipv6Addr) {
-        let name = solicited_node(address);
         for (interface, joined) in &mut self.0 {
-            let Some(group) = joined.groups.get_mut(&name) else { continue };
-            group.addresses.remove(&address);
-            if group.addresses.is_empty() {
-                let socket = group.socket;
-                joined.groups.remove(&name);
-                joined.leave(*interface, name, socket);
-            }
+            joined.ignore(*interface, address);
         }
     }
 
@@ -73,16 +82,12 @@ impl Groups {
     /// # Errors
     /// The first refusal.
     pub fn retry(&mut self, interface: u32) -> io::Result<()> {
-        let Some(joined) = self.0.get_mut(&interface) else { return Ok(()) };
+        let Some(joined) = self.0.get_mut(&interface).filter(|joined| joined.count.refused > 0) else {
+            return Ok(());
+        };
         let refused = joined.groups.iter().filter(|(_, group)| group.socket.is_none());
         let refused: Vec<Ipv6Addr> = refused.map(|(name, _)| *name).collect();
         refused.into_iter().try_for_each(|group| joined.join(interface, group))
-    }
-
-    /// Whether anything was refused on an interface.
-    #[must_use]
-    pub fn lacks(&self, interface: u32) -> bool {
-        self.0.get(&interface).is_some_and(|joined| joined.groups.values().any(|it| it.socket.is_none()))
     }
 
     /// An interface is gone, and its groups with it.
@@ -90,23 +95,19 @@ impl Groups {
         self.0.remove(&interface);
     }
 
-    /// How many groups are joined on an interface, and by how many sockets.
-    #[must_use]
-    pub fn count(&self, interface: u32) -> (usize, usize) {
-        let Some(joined) = self.0.get(&interface) else { return (0, 0) };
-        let groups = joined.groups.values().filter(|group| group.socket.is_some()).count();
-        (groups, joined.sockets.iter().flatten().count())
+    /// How many groups each interface listens to, by index.
+    pub fn counts(&self) -> impl Iterator<Item = (u32, Count)> {
+        self.0.iter().map(|(interface, joined)| (*interface, joined.count))
     }
 }
 
 impl Joined {
     fn join(&mut self, interface: u32, name: Ipv6Addr) -> io::Result<()> {
-        if self.groups.get(&name).is_none_or(|group| group.socket.is_some()) {
-            return Ok(());
-        }
         let socket = self.join_by_any(interface, name)?;
         if let Some(group) = self.groups.get_mut(&name) {
             group.socket = Some(socket);
+            self.count.joined += 1;
+            self.count.refused -= 1;
         }
         Ok(())
     }
@@ -131,20 +132,37 @@ impl Joined {
             self.sockets.push(None);
         }
         self.sockets[free] = Some(Joiner { socket, groups: 1, full: false });
+        self.count.sockets += 1;
         Ok(free)
     }
 
-    fn leave(&mut self, interface: u32, name: Ipv6Addr, socket: Option<usize>) {
-        let Some(place) = socket.and_then(|number| self.sockets.get_mut(number)) else { return };
-        if let Some(joiner) = place {
-            joiner.groups -= 1;
-            joiner.full = false;
-            if joiner.groups == 0 {
-                *place = None;
-            } else {
-                // The interface may be gone already, and the membership with it.
-                let _ = joiner.socket.leave_multicast_v6(&name, interface);
-            }
+    fn ignore(&mut self, interface: u32, address: Ipv6Addr) {
+        let name = solicited_node(address);
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        group.addresses.remove(&address);
+        if !group.addresses.is_empty() {
+            return;
+        }
+        let socket = group.socket;
+        self.groups.remove(&name);
+        match socket {
+            Some(number) => self.leave(interface, name, number),
+            None => self.count.refused -= 1,
+        }
+    }
+
+    fn leave(&mut self, interface: u32, name: Ipv6Addr, number: usize) {
+        self.count.joined -= 1;
+        let Some(place) = self.sockets.get_mut(number) else { return };
+        let Some(joiner) = place else { return };
+        joiner.groups -= 1;
+        joiner.full = false;
+        if joiner.groups == 0 {
+            *place = None;
+            self.count.sockets -= 1;
+        } else {
+            // The interface may be gone already, and the membership with it.
+            let _ = joiner.socket.leave_multicast_v6(&name, interface);
         }
     }
 }

@@ -19,6 +19,12 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("it_answers_again_after_the_interface_was_replaced_at_once", replaced_at_once),
         Case::new("it_answers_again_after_the_interface_was_replaced_under_another_name", renamed),
         Case::new("it_answers_on_an_interface_that_appears_after_the_announcement", appears_later),
+        Case::new("under_load_it_answers_again_after_the_link_flapped", flapped_under_load),
+        Case::new("under_load_it_answers_with_the_new_hardware_address", new_mac_under_load),
+        Case::new(
+            "under_load_it_answers_again_after_the_interface_was_removed_and_returned",
+            replaced_under_load,
+        ),
         Case::new("the_thread_sleeps_while_the_link_is_down", sleeps),
     ]
 }
@@ -132,6 +138,52 @@ async fn appears_later() -> Result {
     site.client().answered(VIP, nic.mac).await?;
     again("the first interface plugged in", begun);
     site.client().announced(mark, VIP, nic.mac, 1).await?;
+    Ok(())
+}
+
+async fn flapped_under_load() -> Result {
+    let site = Site::new().await?;
+    let (node, layer2) = site.answering_node(Settings::default()).await?;
+    let _load = site.client().load(VIP).await?;
+    for _ in 0..3 {
+        site.lan.cut(&node.port).await?;
+        placed(&layer2, VIP, &[]).await?;
+        let begun = Instant::now();
+        site.lan.heal(&node.port).await?;
+        site.client().answered(VIP, node.nic.mac).await?;
+        again("link healed, under load", begun);
+    }
+    Ok(())
+}
+
+async fn new_mac_under_load() -> Result {
+    let site = Site::new().await?;
+    let (node, _layer2) = site.answering_node(Settings::default()).await?;
+    let _load = site.client().load(VIP).await?;
+    let index = node.host.net().index("eth0").await?;
+    for last in [0xc1, 0xc2, 0xc3] {
+        let new = MacAddr(2, 0, 0, 0, 0, last);
+        let begun = Instant::now();
+        node.host.net().set_mac(index, new).await?;
+        site.client().answered(VIP, new).await?;
+        again("hardware address changed, under load", begun);
+        assert_eq!(site.client().who_has(VIP).await?, [new]);
+    }
+    Ok(())
+}
+
+async fn replaced_under_load() -> Result {
+    let site = Site::new().await?;
+    let (Node { host, nic, mut port }, layer2) = site.answering_node(Settings::default()).await?;
+    let _load = site.client().load(VIP).await?;
+    for _ in 0..3 {
+        site.lan.unplug(port).await?;
+        placed(&layer2, VIP, &[]).await?;
+        let begun = Instant::now();
+        port = site.lan.plug(&host, site.segment.bridge, &nic).await?;
+        site.client().answered(VIP, nic.mac).await?;
+        again("interface plugged in again, under load", begun);
+    }
     Ok(())
 }
 

@@ -3,6 +3,10 @@
 mod announcements;
 mod answers;
 mod changes;
+mod filters;
+mod kernel;
+mod ndp;
+mod segments;
 mod site;
 mod starting;
 
@@ -11,7 +15,16 @@ fn main() -> std::process::ExitCode {
         return starting::without_permission();
     }
     lblab::suite::main(|| {
-        let cases = [answers::cases(), announcements::cases(), changes::cases(), starting::cases()];
+        let cases = [
+            answers::cases(),
+            announcements::cases(),
+            changes::cases(),
+            filters::cases(),
+            kernel::cases(),
+            ndp::cases(),
+            segments::cases(),
+            starting::cases(),
+        ];
         cases.into_iter().flatten().collect()
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use lblab::{Bridge, Host, Lan, Nic, Port};
 use lbnet::filter::{Filter, Protocol};
 use lbnet::socket::FrameSocket;
 use lbnet::wire::Operation;
-use lbnet::{ArpFrame, Event, Layer2, MacAddr, Settings};
+use lbnet::{Advertisement, ArpFrame, Event, Layer2, MacAddr, NdpFrame, Settings};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -25,6 +25,9 @@ pub(crate) const NOBODY: [MacAddr; 0] = [];
 
 /// How long to wait for something that must happen. Nothing is waited for longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The same of IPv6, in the subnet that the nodes have.
+pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, 0x253);
 
 pub(crate) const fn address(net: u8, last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, net, last)
@@ -105,7 +108,7 @@ impl Site {
     /// A node in the segment.
     pub(crate) async fn node(&self, last: u8) -> Result<Node> {
         let host = Host::new(&format!("n{last}")).await?;
-        let nic = Nic::new("eth0", address(3, last));
+        let nic = Nic::new("eth0", address(3, last)).dual_stack();
         let port = self.lan.plug(&host, self.segment.bridge, &nic).await?;
         Ok(Node { host, nic, port })
     }
@@ -125,7 +128,7 @@ impl Segment {
     pub(crate) async fn new(lan: &Lan, net: u8) -> Result<Self> {
         let bridge = lan.bridge(&Nic::new(&format!("br{net}"), address(net, 1))).await?;
         let host = Host::new(&format!("c{net}")).await?;
-        let nic = Nic::new("eth0", address(net, 100));
+        let nic = Nic::new("eth0", address(net, 100)).dual_stack();
         lan.plug(&host, bridge, &nic).await?;
         Ok(Self { bridge, client: Client::new(host, nic).await? })
     }
@@ -133,27 +136,54 @@ impl Segment {
 
 /// An ARP frame and when it was heard.
 pub(crate) type Heard = (Instant, ArpFrame);
+/// A frame of neighbour discovery and when it was heard.
+pub(crate) type Heard6 = (Instant, NdpFrame);
 
-/// Somebody who asks, and writes down all ARP frames that reach it.
+type Journal<T> = Arc<Mutex<Vec<(Instant, T)>>>;
+
+/// Somebody who asks, and writes down all frames of ARP and neighbour discovery that reach it.
 pub(crate) struct Client {
     pub(crate) host: Host,
     pub(crate) nic: Nic,
     socket: Arc<FrameSocket>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    heard: Journal<ArpFrame>,
+    socket6: Arc<FrameSocket>,
+    heard6: Journal<NdpFrame>,
 }
 
 impl Client {
     async fn new(host: Host, nic: Nic) -> Result<Self> {
-        let index = NonZeroU32::new(host.net().index(&nic.name).await?).ok_or("index 0")?;
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let journal = Arc::clone(&heard);
-        let socket = host.run(move || async move {
-            let socket = Arc::new(FrameSocket::open(index, Protocol::Arp, &Filter::open(Protocol::Arp))?);
-            tokio::task::spawn_local(listen(Arc::clone(&socket), journal));
-            Ok::<_, lbnet::socket::OpenError>(socket)
-        });
-        let socket = socket.await??;
-        Ok(Self { host, nic, socket, heard })
+        let (socket, heard) = hear(&host, &nic, Protocol::Arp, |bytes| ArpFrame::parse(bytes).ok()).await?;
+        let (socket6, heard6) =
+            hear(&host, &nic, Protocol::Ipv6, |bytes| NdpFrame::parse(bytes).ok()).await?;
+        Ok(Self { host, nic, socket, heard, socket6, heard6 })
+    }
+
+    /// Asks for `target` thousands of times a second until the load is dropped, or for ten seconds.
+    pub(crate) async fn load(&self, target: Ipv4Addr) -> Result<Load> {
+        let (question, socket) =
+            (self.question(self.nic.address, target).to_bytes(), Arc::clone(&self.socket));
+        let (load, wanted) = tokio::sync::oneshot::channel::<()>();
+        let asking = move || async move {
+            tokio::task::spawn_local(async move {
+                let ask = async {
+                    loop {
+                        for _ in 0..8 {
+                            // One that is not sent is made good by the next.
+                            let _ = socket.send(&question);
+                        }
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                let bounded = tokio::time::timeout(Duration::from_secs(10), ask);
+                tokio::select! {
+                    _ = wanted => {}
+                    Ok(()) | Err(_) = bounded => {}
+                }
+            });
+        };
+        self.host.run(asking).await?;
+        Ok(Load(load))
     }
 
     /// The question for `target`, as somebody with the address `from` at this client would ask it.
@@ -163,6 +193,43 @@ impl Client {
 
     pub(crate) fn send(&self, frame: &[u8]) -> Result {
         Ok(self.socket.send(frame)?)
+    }
+
+    /// Sends a frame of IPv6.
+    pub(crate) fn send6(&self, frame: &[u8]) -> Result {
+        Ok(self.socket6.send(frame)?)
+    }
+
+    /// How many frames of neighbour discovery were heard so far.
+    pub(crate) fn mark6(&self) -> usize {
+        self.heard6.lock().expect("no panic while writing").len()
+    }
+
+    /// What `look` makes of the frames of neighbour discovery heard since `mark`.
+    pub(crate) fn heard6<T>(&self, mark: usize, look: impl FnOnce(&[Heard6]) -> T) -> T {
+        look(&self.heard6.lock().expect("no panic while writing")[mark..])
+    }
+
+    /// The client's own IPv6 address.
+    pub(crate) fn address6(&self) -> Ipv6Addr {
+        self.nic.address6.expect("it is dual-stack")
+    }
+
+    /// The first advertisement heard since `mark` that is as wanted.
+    pub(crate) async fn advertised(
+        &self,
+        mark: usize,
+        what: &str,
+        wanted: impl Fn(&Advertisement) -> bool,
+    ) -> Result<Advertisement> {
+        let first = |heard: &[Heard6]| {
+            let told = heard.iter().filter_map(|(_, frame)| match frame {
+                NdpFrame::Advertisement(told) => Some(*told),
+                NdpFrame::Solicitation(_) => None,
+            });
+            told.into_iter().find(|told| wanted(told))
+        };
+        until(what, async || self.heard6(mark, first)).await
     }
 
     /// How many frames were heard so far.
@@ -176,7 +243,7 @@ impl Client {
     }
 
     /// Everybody who answers for `target` when asked three times.
-    pub(crate) async fn who_has(&self, target: Ipv4Addr) -> Result<Vec<MacAddr>> {
+    pub(crate) async fn who_has(&self, target: impl Into<IpAddr>) -> Result<Vec<MacAddr>> {
         let answers = who_has(&self.host, &self.nic, target, Asking::default()).await?;
         Ok(answers.into_keys().collect())
     }
@@ -246,11 +313,33 @@ impl Client {
     }
 }
 
-async fn listen(socket: Arc<FrameSocket>, journal: Arc<Mutex<Vec<Heard>>>) {
-    let mut buffer = [0; 128];
-    while let Ok(bytes) = socket.recv(&mut buffer).await {
-        if let Ok(frame) = ArpFrame::parse(bytes) {
-            journal.lock().expect("no panic while reading").push((Instant::now(), frame));
-        }
-    }
+/// Questions that are being asked.
+pub(crate) struct Load(
+    #[expect(dead_code, reason = "dropping it ends the load")] tokio::sync::oneshot::Sender<()>,
+);
+
+/// Writes down what comes in by one protocol.
+async fn hear<T: Send + 'static>(
+    host: &Host,
+    nic: &Nic,
+    protocol: Protocol,
+    parse: fn(&[u8]) -> Option<T>,
+) -> Result<(Arc<FrameSocket>, Journal<T>)> {
+    let index = NonZeroU32::new(host.net().index(&nic.name).await?).ok_or("index 0")?;
+    let heard = Journal::default();
+    let journal = Arc::clone(&heard);
+    let socket = host.run(move || async move {
+        let socket = Arc::new(FrameSocket::open(index, protocol, &Filter::open(protocol))?);
+        let listening = Arc::clone(&socket);
+        tokio::task::spawn_local(async move {
+            let mut buffer = [0; 1514];
+            while let Ok(bytes) = listening.recv(&mut buffer).await {
+                if let Some(frame) = parse(bytes) {
+                    journal.lock().expect("no panic while reading").push((Instant::now(), frame));
+                }
+            }
+        });
+        Ok::<_, lbnet::socket::OpenError>(socket)
+    });
+    Ok((socket.await??, heard))
 }
