@@ -83,8 +83,8 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     let code = match &failure {
         Failure::Lab(LabError::Forbidden { .. })
-        | Failure::Start(StartError::Socket(OpenError::NotPermitted(_))) => 3,
-        Failure::Ask(AskError::Open { error: OpenError::NotPermitted(_), .. }) => 3,
+        | Failure::Start(StartError::Socket(OpenError::NotPermitted(_)))
+        | Failure::Ask(AskError::Open { error: OpenError::NotPermitted(_), .. }) => 3,
         Failure::SeveralAnswer => return ExitCode::from(4),
         Failure::Interrupted => 130,
         Failure::Found | Failure::NobodyAnswers => return ExitCode::FAILURE,

@@ -171,6 +171,45 @@ fn without_an_endpoint_nobody_announces() {
     assert_eq!(world.owners("10.0.0.1"), Vec::<&str>::new());
 }
 
+/// Whether each node that is to announce an address is told that it is new, by node.
+fn told_new(world: &mut World, object: &Value) -> Vec<(String, bool)> {
+    let mut told = Vec::new();
+    for name in NODES {
+        for effect in world.apply_on(name, change(object)) {
+            if let Effect::Announce { is_new, .. } = effect {
+                told.push((name.to_owned(), is_new));
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn an_address_is_new_to_its_first_owner_and_to_no_other() {
+    let mut world =
+        World::of(&[everywhere("web"), everywhere("old"), holding("old", 1, &["10.0.0.9"], "default")]);
+    let told = told_new(&mut world, &web("10.0.0.1"));
+    let owner = world.owner("10.0.0.1").to_owned();
+    assert_eq!(told, [(owner.clone(), true)], "it was given just now");
+    // It moves: its next owner takes it as it is.
+    let told = told_new(&mut world, &slice("web", &["elsewhere"], &json!({"ready": false})));
+    assert_eq!(told, []);
+    let moved = told_new(&mut world, &everywhere("web"));
+    assert_eq!(moved, [(owner, false)]);
+    // What was there when the speakers started is new to nobody, whatever becomes of it.
+    let old = world.owner("10.0.0.9").to_owned();
+    world.tell(&slice("old", &["elsewhere"], &json!({"ready": false})));
+    assert_eq!(told_new(&mut world, &everywhere("old")), [(old, false)]);
+}
+
+#[test]
+fn an_address_without_an_owner_stays_new_until_it_has_one() {
+    let mut world = World::of(&[]);
+    assert_eq!(told_new(&mut world, &web("10.0.0.1")), [], "no endpoint yet");
+    let told = told_new(&mut world, &everywhere("web"));
+    assert_eq!(told, [(world.owner("10.0.0.1").to_owned(), true)]);
+}
+
 #[test]
 fn a_service_from_files_needs_no_slice_but_one_with_a_slice_needs_an_endpoint() {
     let mut speaker = Speaker::new("node-a", WithoutSlices::Served);

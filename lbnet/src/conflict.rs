@@ -161,7 +161,7 @@ mod tests {
     fn a_station_is_reported_once_until_it_has_been_quiet() {
         let (start, mut conflicts) = (Instant::now(), Conflicts::new(Policy::Report));
         assert_eq!(conflicts.heard(claim(1, STRANGER), start), REPORT);
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert_eq!(conflicts.heard(Claim { interface: 3, ..claim(1, STRANGER) }, later), NOTHING);
         assert_eq!(conflicts.heard(claim(2, STRANGER), later), REPORT, "another address");
         let sighting = Sighting { interface: 3, first: start, last: later, frames: 2 };

@@ -1,4 +1,4 @@
-//! The table of interfaces, told by messages as the kernel writes them (rtnetlink(7), linux/if_link.h). Bonds, bridges
+//! The table of interfaces, told by messages as the kernel writes them (rtnetlink(7), `linux/if_link.h`). Bonds, bridges
 //! and VRFs are here because not every kernel has them; the bridge is tried on one in `tests/lan` too.
 #![cfg(feature = "announce")]
 

@@ -40,7 +40,8 @@ async fn ask(arguments: &WhohasArguments) -> Outcome {
     };
     match arguments.output {
         Format::Json => {
-            writeln!(std::io::stdout(), "{}", serde_json::to_string(&found).map_err(std::io::Error::other)?)?
+            let line = serde_json::to_string(&found).map_err(std::io::Error::other)?;
+            writeln!(std::io::stdout(), "{line}")?;
         }
         Format::Text => found.print()?,
     }

@@ -128,9 +128,9 @@ fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
             tracing::info!(%address, is_new, "announcing");
             let rule = rule(interfaces);
             if is_new {
-                layer2.announce_new(address, rule)
+                layer2.announce_new(address, rule);
             } else {
-                layer2.announce(address, rule)
+                layer2.announce(address, rule);
             }
             None
         }

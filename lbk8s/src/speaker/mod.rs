@@ -120,7 +120,7 @@ pub struct Speaker {
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     owned: BTreeMap<IpAddr, Owned>,
-    /// Addresses that were given just now, until it is settled for the first time who owns them.
+    /// Addresses that were given since this speaker knows everything, until they have their first owner.
     given: BTreeSet<IpAddr>,
     /// Addresses that nobody answers for, and why.
     orphans: BTreeMap<IpAddr, Nobody>,
@@ -287,7 +287,9 @@ impl Speaker {
         let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
         let wanted = ours.map(|owner| owner.interfaces.clone());
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
-        let is_new = self.given.remove(&address);
+        // As long as nobody can answer for it, it has had no owner yet.
+        let is_settled = ownership.as_ref().is_none_or(|ownership| ownership.owner().is_some());
+        let is_new = is_settled && self.given.remove(&address);
         let before = self.owned.remove(&address);
         let Some(interfaces) = wanted else {
             let why = || self.reason_to_withdraw(ownership.as_ref());

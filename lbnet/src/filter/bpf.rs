@@ -1,4 +1,4 @@
-//! Classic BPF (linux/bpf_common.h), as pieces that can be put one after the other: a piece either returns, or goes
+//! Classic BPF (`linux/bpf_common.h`), as pieces that can be put one after the other: a piece either returns, or goes
 //! on after its own end.
 
 /// One instruction, as the kernel takes it.

@@ -127,9 +127,10 @@ fn row(intervals: &[Interval]) -> Vec<Instruction> {
         }
         // After the comparisons come a jump out of here, and behind that the acceptance.
         let out = u8::try_from(comparisons - program.len() - 1).expect("a row is short");
-        program.push(match first == last {
-            true => Instruction { code: JEQ, yes: out + 1, no: 0, k: *first },
-            false => Instruction { code: JGE, yes: out + 1, no: out, k: *first },
+        program.push(if first == last {
+            Instruction { code: JEQ, yes: out + 1, no: 0, k: *first }
+        } else {
+            Instruction { code: JGE, yes: out + 1, no: out, k: *first }
         });
     }
     program.push(skip(1));

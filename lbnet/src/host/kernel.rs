@@ -58,15 +58,14 @@ impl ArpIgnore {
     /// Whether the kernel answers on an interface for an address that it has on `holder`.
     fn lets_answer(self, on: &Interface, holder: &Interface) -> bool {
         match self.0 {
-            // "reply for any local target IP address, configured on any interface"
-            0 => true,
             // "reply only if the target IP address is local address configured on the incoming interface"; with 2 to
             // senders in its subnet only
             1 | 2 => on.index == holder.index,
-            // 3: "do not reply for local addresses configured with scope host", which no Service has; 4 to 7: reserved
-            3..=7 => true,
-            // 8: "do not reply for all local addresses"
-            _ => false,
+            // "do not reply for all local addresses"
+            8 => false,
+            // 0: "reply for any local target IP address, configured on any interface"; 3: not for addresses of the
+            // host's own scope, which no Service has; the others are reserved
+            _ => true,
         }
     }
 }

@@ -203,12 +203,12 @@ impl Responder {
         match NdpFrame::parse(frame) {
             Err(malformed) => Verdict { answer: Err(malformed.into()), claim: None },
             Ok(NdpFrame::Solicitation(asked)) => {
-                let asker = asked.source_mac.unwrap_or(asked.source);
-                if asked.source == port.mac || asker == port.mac {
+                let station = asked.source_mac.unwrap_or(asked.source);
+                if asked.source == port.mac || station == port.mac {
                     return own;
                 }
-                let claim = self.claim(asked.source_ip.into(), asked.target.into(), asker, port);
-                Verdict { answer: self.ndp_answer(now, port, &asked, asker, buffer), claim }
+                let claim = self.claim(asked.source_ip.into(), asked.target.into(), station, port);
+                Verdict { answer: self.ndp_answer(now, port, &asked, station, buffer), claim }
             }
             Ok(NdpFrame::Advertisement(told)) => {
                 let mac = told.target_mac.unwrap_or(told.source);
@@ -227,7 +227,7 @@ impl Responder {
         now: Instant,
         port: Port,
         asked: &Solicitation,
-        asker: MacAddr,
+        station: MacAddr,
         buffer: &mut [u8],
     ) -> Result<Answered, Drop> {
         // To the target's group, or to this station: whoever has us in its cache asks so whether we are still
@@ -237,7 +237,7 @@ impl Responder {
         }
         let address = asked.target.into();
         let entry = self.answering(address, port)?;
-        entry.askers.note(port.index, asker, asked.source_ip.into(), now);
+        entry.askers.note(port.index, station, asked.source_ip.into(), now);
         let bytes = buffer.first_chunk_mut::<NDP_FRAME_LEN>().ok_or(Malformed::TooLong)?;
         let length = asked.answer_from(port.mac).emit(bytes);
         Ok(Answered { kind: Kind::Ndp, address, length })

@@ -59,7 +59,6 @@ pub struct Solicitation {
 }
 
 /// The target address is at this hardware address. (RFC 4861 section 4.4)
-#[expect(clippy::struct_excessive_bools, reason = "they are the message's flags, each by itself")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
     /// The Ethernet destination.

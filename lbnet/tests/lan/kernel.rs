@@ -39,7 +39,7 @@ async fn local() -> Result {
     let node = site.node(11).await?;
     let (layer2, mut events) = start(&node.host, Settings::default()).await?;
     layer2.announce(VIP, Rule::any());
-    assert_eq!(kernel_answers(&layer2).await, [IpAddr::from([0; 4]); 0]);
+    assert!(kernel_answers(&layer2).await.is_empty());
     assert_eq!(told(&mut events), [""; 0]);
     // As kube-proxy does it in its IPVS mode.
     node.host.net().add_address(lo(&node.host).await?, VIP, 32).await?;
@@ -55,7 +55,7 @@ async fn local() -> Result {
 
     node.host.sysctl("ipv4/conf/all/arp_ignore", "1").await?;
     layer2.announce(VIP, Rule::any());
-    assert_eq!(kernel_answers(&layer2).await, [IpAddr::from([0; 4]); 0]);
+    assert!(kernel_answers(&layer2).await.is_empty());
     layer2.withdraw(VIP);
     layer2.snapshot().await;
     assert_eq!(site.client().who_has(VIP).await?, NOBODY);

@@ -61,8 +61,7 @@ pub(crate) async fn start(host: &Host, settings: Settings) -> Result<(Layer2, Un
 /// Waits until `target` is answered on just these interfaces.
 pub(crate) async fn placed(layer2: &Layer2, target: impl Into<IpAddr>, interfaces: &[&str]) -> Result {
     let target = target.into();
-    let look =
-        async || (layer2.snapshot().await.addresses.get(&IpAddr::from(target))? == interfaces).then_some(());
+    let look = async || (layer2.snapshot().await.addresses.get(&target)? == interfaces).then_some(());
     until(&format!("{target} is answered on {interfaces:?}"), look).await
 }
 
