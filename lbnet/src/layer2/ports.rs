@@ -38,7 +38,7 @@ pub(super) struct Ports {
 struct Open {
     name: String,
     port: Rc<Cell<Port>>,
-    sockets: BTreeMap<Protocol, (Arc<FrameSocket>, HeardBy)>,
+    sockets: BTreeMap<Protocol, (Arc<FrameSocket>, FilterState)>,
     /// The addresses to hear of.
     heard: BTreeSet<IpAddr>,
     /// Its readers end when it is dropped.
@@ -47,7 +47,7 @@ struct Open {
 
 /// What the filter of one socket lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeardBy {
+pub struct FilterState {
     /// Nothing but questions for addresses of ours and claims to them. Otherwise foreign ones come too and are
     /// counted as dropped: for the moment after a change, or because there are too many addresses.
     pub exact: bool,
@@ -146,7 +146,7 @@ impl Ports {
             // Nothing is ours here yet.
             let filter = Filter::narrow(protocol, [], self.echo, usize::MAX);
             let socket = Arc::new(FrameSocket::open(index, protocol, &filter)?);
-            let heard_by = HeardBy {
+            let state = FilterState {
                 exact: true,
                 instructions: filter.program().len(),
                 replaced: 0,
@@ -155,7 +155,7 @@ impl Ports {
                 is_open: false,
                 is_stale: false,
             };
-            sockets.insert(protocol, (socket, heard_by));
+            sockets.insert(protocol, (socket, state));
         }
         for (protocol, (socket, _)) in &sockets {
             let reader = Reader {
@@ -187,12 +187,12 @@ impl Ports {
         if !open.heard.insert(address) {
             return;
         }
-        for (protocol, (socket, heard_by)) in of_family(&mut open.sockets, address) {
-            heard_by.is_stale = true;
-            if !heard_by.is_open {
+        for (protocol, (socket, state)) in of_family(&mut open.sockets, address) {
+            state.is_stale = true;
+            if !state.is_open {
                 // A short program, which costs little and is never refused for its length.
-                heard_by.attach(socket, &Filter::open(protocol));
-                heard_by.is_open = true;
+                state.attach(socket, &Filter::open(protocol));
+                state.is_open = true;
             }
         }
         self.narrow_at.get_or_insert(now + GATHER);
@@ -202,7 +202,7 @@ impl Ports {
     pub(super) fn ignore(&mut self, index: u32, address: IpAddr, now: Instant) {
         let Some(open) = self.open.get_mut(&index) else { return };
         if open.heard.remove(&address) {
-            of_family(&mut open.sockets, address).for_each(|(_, (_, heard_by))| heard_by.is_stale = true);
+            of_family(&mut open.sockets, address).for_each(|(_, (_, state))| state.is_stale = true);
             self.narrow_at.get_or_insert(now + GATHER);
         }
     }
@@ -219,9 +219,9 @@ impl Ports {
         }
         self.narrow_at = None;
         for open in self.open.values_mut() {
-            for (protocol, (socket, heard_by)) in &mut open.sockets {
-                if heard_by.is_stale {
-                    heard_by.narrow(*protocol, socket, &open.heard, self.echo);
+            for (protocol, (socket, state)) in &mut open.sockets {
+                if state.is_stale {
+                    state.narrow(*protocol, socket, &open.heard, self.echo);
                 }
             }
         }
@@ -234,15 +234,15 @@ impl Ports {
     }
 
     /// The open interfaces: index, name, hardware address and filters.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, MacAddr, BTreeMap<Protocol, HeardBy>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, MacAddr, BTreeMap<Protocol, FilterState>)> {
         self.open.iter().map(|(index, open)| {
-            let filters = open.sockets.iter().map(|(protocol, (_, heard_by))| (*protocol, *heard_by));
+            let filters = open.sockets.iter().map(|(protocol, (_, state))| (*protocol, *state));
             (*index, open.name.as_str(), open.port.get().mac, filters.collect())
         })
     }
 }
 
-impl HeardBy {
+impl FilterState {
     fn narrow(&mut self, protocol: Protocol, socket: &FrameSocket, heard: &BTreeSet<IpAddr>, echo: bool) {
         self.is_stale = false;
         loop {
@@ -271,13 +271,13 @@ impl HeardBy {
     }
 }
 
-type Sockets = BTreeMap<Protocol, (Arc<FrameSocket>, HeardBy)>;
+type Sockets = BTreeMap<Protocol, (Arc<FrameSocket>, FilterState)>;
 
 /// The sockets that an address of this family is heard by.
 fn of_family(
     sockets: &mut Sockets,
     address: IpAddr,
-) -> impl Iterator<Item = (Protocol, &mut (Arc<FrameSocket>, HeardBy))> {
+) -> impl Iterator<Item = (Protocol, &mut (Arc<FrameSocket>, FilterState))> {
     let is_of = move |protocol: Protocol| (protocol == Protocol::Ipv6) == address.is_ipv6();
     sockets.iter_mut().filter(move |(protocol, _)| is_of(**protocol)).map(|(protocol, it)| (*protocol, it))
 }

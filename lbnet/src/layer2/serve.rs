@@ -282,6 +282,10 @@ impl Loop {
 
     fn on_claim(&mut self, claim: Claim) {
         let Claim { address, mac, interface } = claim;
+        // It may have been heard before the link went down, and say nothing about what it is plugged into now.
+        if !self.ports.is_open(interface) {
+            return;
+        }
         let Some(held) = self.held.get_mut(&address) else { return };
         // A frame of ours that came back by another interface: both are in one segment.
         let own = self.monitor.table().interfaces().values().find(|it| it.mac == Some(mac));
@@ -356,13 +360,7 @@ impl Loop {
                 self.groups.gone(index);
                 index
             }
-            Change::Link(index) => {
-                // It may be plugged in elsewhere by now.
-                if self.segments.forget(index) {
-                    self.place_all();
-                }
-                index
-            }
+            Change::Link(index) => index,
             Change::Address(index, address) => {
                 self.ask_kernel(address);
                 index
@@ -375,7 +373,11 @@ impl Loop {
             return;
         }
         self.groups.retry(index);
-        self.follow_interfaces();
+        // It may be plugged in elsewhere by now.
+        let apart = matches!(change, Change::Link(_)) && self.segments.forget(index);
+        if !self.follow_interfaces() && apart {
+            self.place_all();
+        }
     }
 
     /// After changes were missed: an interface may have been replaced by another with the same index, unseen.
@@ -392,8 +394,9 @@ impl Loop {
         }
     }
 
-    /// Opens and closes sockets so that they go with the interfaces, then places every address anew.
-    fn follow_interfaces(&mut self) {
+    /// Opens and closes sockets so that they go with the interfaces, then places every address anew; whether that
+    /// was needed.
+    fn follow_interfaces(&mut self) -> bool {
         let interfaces = self.monitor.table().interfaces();
         let usable: Vec<&Interface> =
             interfaces.values().filter(|it| self.settings.interfaces.usable(it).is_ok()).collect();
@@ -405,7 +408,7 @@ impl Loop {
         }
         // An interface that does not answer may change without a look at every address.
         if renewed.is_empty() && now == self.answering {
-            return;
+            return false;
         }
         self.answering = now;
         // A link that came back, or one with a new hardware address, is told of everything again.
@@ -413,6 +416,7 @@ impl Loop {
             held.at.retain(|index| !renewed.contains(index));
         }
         self.place_all();
+        true
     }
 
     fn place_all(&mut self) {

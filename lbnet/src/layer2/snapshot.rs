@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pnet_base::MacAddr;
 
-use super::ports::HeardBy;
+use super::ports::FilterState;
 use crate::Counters;
 use crate::filter::Protocol;
 use crate::host::KernelAnswer;
@@ -37,7 +37,7 @@ pub struct InterfaceSnapshot {
     /// What became of the frames that it has seen.
     pub counters: Counters,
     /// What its filters let through.
-    pub filters: BTreeMap<Protocol, HeardBy>,
+    pub filters: BTreeMap<Protocol, FilterState>,
     /// The multicast groups that it listens to, so that IPv6 addresses are asked for in vain by nobody. They are
     /// joined in the background.
     pub groups: Count,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lblab::suite::Case;
 use lbnet::wire::ARP_FRAME_LEN;
-use lbnet::{MacAddr, Profile, Rule, Settings};
+use lbnet::{ArpFrame, MacAddr, Profile, Rule, Settings};
 
 use crate::site::{Client, Heard, Result, Site, VIP, address, note, placed, start, until};
 
@@ -15,6 +15,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("a_withdrawn_address_is_announced_no_more", withdrawn),
         Case::new("all_is_announced_again_when_the_link_is_back", link_back),
         Case::new("all_is_announced_with_the_new_hardware_address_after_a_change", new_mac),
+        Case::new("who_asked_lately_is_told_of_a_change_by_itself_too", askers),
+        Case::new("what_is_held_is_announced_again_now_and_then", refreshed),
         Case::new("two_thousand_addresses_are_answered_at_once_and_announced_within_the_budget", many),
     ]
 }
@@ -94,6 +96,37 @@ async fn new_mac() -> Result {
     let frames = client.heard(mark, |heard| heard.iter().map(|(_, frame)| *frame).collect::<Vec<_>>());
     let since = frames.iter().skip_while(|frame| frame.sender_mac != new);
     assert_eq!(since.filter(|frame| frame.source == old || frame.sender_mac == old).count(), 0);
+    Ok(())
+}
+
+async fn askers() -> Result {
+    let site = Site::new().await?;
+    let (node, _layer2) = site.answering_node(one_round()).await?;
+    let (client, old, new) = (site.client(), node.nic.mac, MacAddr(2, 0, 0, 0, 0, 0xcc));
+    client.announced(0, VIP, old, 1).await?;
+    let mark = client.mark();
+    node.host.net().set_mac(node.host.net().index("eth0").await?, new).await?;
+    // A reply that answers no question: none was asked since.
+    let wanted = ArpFrame::request(client.nic.mac, client.nic.address, VIP).reply_from(new);
+    until("the client is told by itself", async || {
+        client.heard(mark, |heard| heard.iter().any(|(_, frame)| *frame == wanted).then_some(()))
+    })
+    .await
+}
+
+async fn refreshed() -> Result {
+    const REFRESH: Duration = Duration::from_millis(300);
+    let site = Site::new().await?;
+    let profile = Profile { rounds: 1, refresh: Some(REFRESH), ..Profile::default() };
+    let (node, layer2) = site.answering_node(Settings { profile, ..Settings::default() }).await?;
+    for times in site.client().announced(0, VIP, node.nic.mac, 3).await? {
+        assert!(times[2] - times[0] >= 2 * REFRESH, "{times:?}");
+    }
+    layer2.withdraw(VIP);
+    let told = layer2.snapshot().await.announced;
+    layer2.announce(address(3, 252), Rule::any());
+    site.client().announced(0, address(3, 252), node.nic.mac, 2).await?;
+    assert_eq!(layer2.snapshot().await.announced, told + 4, "of the other address alone");
     Ok(())
 }
 

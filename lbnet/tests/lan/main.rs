@@ -3,6 +3,7 @@
 mod announcements;
 mod answers;
 mod changes;
+mod conflicts;
 mod filters;
 mod kernel;
 mod ndp;
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
             answers::cases(),
             announcements::cases(),
             changes::cases(),
+            conflicts::cases(),
             filters::cases(),
             kernel::cases(),
             ndp::cases(),

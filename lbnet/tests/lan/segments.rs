@@ -6,7 +6,7 @@ use lblab::suite::Case;
 use lblab::{Nic, Port};
 use lbnet::{MacAddr, Rule, Settings};
 
-use crate::site::{Node, Result, Site, VIP, address, placed, start};
+use crate::site::{Node, Result, Site, VIP, address, placed, start, until};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -62,6 +62,9 @@ async fn hear_each_other() -> Result {
     let elsewhere = site.lan.bridge(&Nic::new("br9", address(9, 1))).await?;
     site.lan.move_to(&port, elsewhere).await?;
     site.lan.cut(&port).await?;
+    // A link that is back at once is not seen to have been away.
+    let gone = async || (!layer2.snapshot().await.interfaces.contains_key("eth1")).then_some(());
+    until("the link is seen to be down", gone).await?;
     site.lan.heal(&port).await?;
     placed(&layer2, nowhere, &["eth0", "eth1"]).await
 }
