@@ -1,20 +1,20 @@
 //! `lbd run` on a host of the laboratory: what it serves, and what it says of bad input.
 
-use std::collections::VecDeque;
+mod running;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use lblab::client::{Asking, who_has};
-use lblab::sandbox::Process;
 use lblab::suite::{Case, main as suite};
 use lblab::{Host, LabError, Lan, Nic};
 use nix::sched::{CloneFlags, unshare};
+
+use self::running::{PATIENCE, Running};
 
 const POOL: &str = "apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -99,22 +99,8 @@ impl Site {
     }
 
     async fn start(&self, mut command: Command) -> Result<Running, LabError> {
-        command.current_dir(&self.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = self.node.start("lbd run", command).await?;
-        let (sender, lines) = channel();
-        let pipes: [Option<Box<dyn Read + Send>>; 2] = [
-            process.child().stdout.take().map(|pipe| Box::new(pipe) as _),
-            process.child().stderr.take().map(|pipe| Box::new(pipe) as _),
-        ];
-        for pipe in pipes.into_iter().flatten() {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            });
-        }
-        Ok(Running { _process: process, lines, seen: VecDeque::new() })
+        command.current_dir(&self.folder);
+        Running::start(&self.node, "lbd run", command).await
     }
 
     /// Waits until exactly the node, or nobody, answers for `address`.
@@ -132,38 +118,6 @@ impl Site {
                 return Err(format!("{macs:?} answer for {address}"));
             }
         }
-    }
-}
-
-/// A running command, and what it says on both of its outputs.
-struct Running {
-    _process: Process,
-    lines: Receiver<String>,
-    seen: VecDeque<String>,
-}
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-impl Running {
-    /// Waits for a line that contains all of `parts`.
-    async fn says(&mut self, parts: &[&str]) -> Result<String, String> {
-        let started = Instant::now();
-        loop {
-            self.seen.extend(self.lines.try_iter());
-            if let Some(line) = self.seen.iter().find(|line| parts.iter().all(|part| line.contains(part))) {
-                return Ok(line.clone());
-            }
-            if started.elapsed() > PATIENCE {
-                return Err(format!("it does not say {parts:?}, but {:#?}", self.seen));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// How many lines contain `part`, so far.
-    fn count(&mut self, part: &str) -> usize {
-        self.seen.extend(self.lines.try_iter());
-        self.seen.iter().filter(|line| line.contains(part)).count()
     }
 }
 

@@ -97,6 +97,12 @@ impl Filter {
         Self { program, exact: false }
     }
 
+    /// Lets everything through that a socket is opened for.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { program: vec![ACCEPT], exact: false }
+    }
+
     /// Lets through what asks for one of these addresses or claims it, in a program of `longest` instructions at
     /// most; with `echo` for the echo requests to them too. Addresses of the other family are passed over.
     #[must_use]

@@ -4,6 +4,7 @@ mod announcements;
 mod answers;
 mod changes;
 mod conflicts;
+mod echo;
 mod filters;
 mod kernel;
 mod ndp;
@@ -21,6 +22,7 @@ fn main() -> std::process::ExitCode {
             announcements::cases(),
             changes::cases(),
             conflicts::cases(),
+            echo::cases(),
             filters::cases(),
             kernel::cases(),
             ndp::cases(),
