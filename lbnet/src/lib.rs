@@ -1,28 +1,33 @@
-//! Answers ARP for virtual addresses, on any host, for any reason.
+//! Answers ARP and NDP for virtual addresses, on any host, for any reason.
 //!
 //! The protocol is pure: a [`Responder`] maps `(frame, view)` to an answer or a reason to drop it, an
-//! [`Announcer`] maps `(claim, now)` to the announcements that are due. Neither knows a socket or a
-//! clock. With the feature `announce` (on by default) [`Layer2`] carries them on the real interfaces of
-//! this host: a packet socket with a kernel filter on each, interfaces followed by netlink, and a thread
-//! of its own, so that nothing else delays an answer.
+//! [`Announcer`] maps `(claim, now)` to the announcements that are due, [`Conflicts`] and [`probe::Probes`] say
+//! what to make of other stations with our addresses. None of them knows a socket or a clock. With the feature
+//! `announce` (on by default) [`Layer2`] carries them on the real interfaces of this host: packet sockets with a
+//! kernel filter on each, multicast groups, interfaces followed by netlink, and a thread of its own, so that nothing
+//! else delays an answer.
 //!
 //! ```no_run
 //! use lbnet::{Layer2, Rule, Settings};
 //!
 //! let (layer2, _events) = Layer2::start(Settings::default())?;
-//! layer2.announce("192.168.3.253".parse()?, Rule::any());
+//! layer2.announce([192, 168, 3, 253], Rule::any());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! | module | the idea |
 //! |---|---|
-//! | [`wire`] | ARP frames, parsed and written |
+//! | [`wire`] | frames of ARP, neighbour discovery and echo, parsed and written |
 //! | [`responder`] | what to answer, and why not |
 //! | [`announcer`] | when to tell the LAN, within a frame budget |
-//! | [`interface`] | which interfaces there are, and which of them carry an address |
-//! | `host` | the addresses that this host and its gateways need for themselves |
-//! | `socket` | the packet socket and its filter |
+//! | [`conflict`] | who else claims an address of ours |
+//! | [`probe`] | whether an address is free, before it is used for the first time |
+//! | [`filter`] | what the kernel lets through to us |
+//! | [`interface`] | which interfaces there are, and which of them answer for an address |
+//! | `host` | the addresses, gateways and neighbours of this host, and what its kernel answers by itself |
+//! | `socket` | the packet sockets, and those that join multicast groups |
 //! | `layer2` | the loop |
+//! | `whohas` | asking the LAN who has an address |
 
 pub mod announcer;
 pub mod conflict;
