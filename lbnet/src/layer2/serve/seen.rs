@@ -1,0 +1,33 @@
+//! What all of it looks like at one moment.
+
+use super::Loop;
+use crate::layer2::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
+
+impl Loop {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let responder = self.shared.responder.borrow();
+        let answering = self.held.iter().filter(|(_, held)| held.is_answering());
+        let interfaces = self.ports.iter().map(|(index, name, mac, filters)| {
+            let counters = responder.counters().get(&index).cloned().unwrap_or_default();
+            let groups = self.groups.count(index);
+            (name.to_owned(), InterfaceSnapshot { mac, counters, filters, groups })
+        });
+        let conflicts = self.conflicts.seen().map(|(address, mac, sighting)| Conflict {
+            address,
+            mac,
+            interface: self.name(sighting.interface),
+            first: sighting.first,
+            last: sighting.last,
+            frames: sighting.frames,
+        });
+        let taken = self.held.keys().filter_map(|address| Some((*address, self.probes.taken_by(*address)?)));
+        Snapshot {
+            addresses: answering.map(|(address, held)| (*address, self.names(&held.at))).collect(),
+            taken: taken.collect(),
+            interfaces: interfaces.collect(),
+            conflicts: conflicts.collect(),
+            kernel_answers: self.held.values().filter_map(|held| held.kernel.clone()).collect(),
+            announced: self.announced,
+        }
+    }
+}
