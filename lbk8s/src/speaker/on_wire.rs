@@ -22,6 +22,8 @@ pub(super) struct OnWire {
     node: String,
     /// Claims that may be those of the next owner.
     claims: FuturesUnordered<BoxFuture<'static, Claim>>,
+    /// New addresses that turned out to be in use.
+    taken: BTreeSet<IpAddr>,
     /// Interfaces whose addresses the kernel answers for, each with the one it answers on. One word about the
     /// setting is enough for all of them.
     kernel_told: BTreeSet<(String, String)>,
@@ -36,7 +38,12 @@ struct Claim {
 
 impl OnWire {
     pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), claims: FuturesUnordered::new(), kernel_told: BTreeSet::new() }
+        Self {
+            node: node.to_owned(),
+            claims: FuturesUnordered::new(),
+            taken: BTreeSet::new(),
+            kernel_told: BTreeSet::new(),
+        }
     }
 
     /// Logs what happened; the events that go with it.
@@ -59,6 +66,9 @@ impl OnWire {
             }
             WireEvent::Placed { address, interfaces, .. } => {
                 tracing::info!(%address, interfaces = interfaces.join(","), "answered");
+                if self.taken.remove(&address) {
+                    return self.free_at_last(address, speaker);
+                }
             }
             WireEvent::Taken { address, mac, interface } => {
                 return self.taken(address, mac, &interface, speaker);
@@ -100,7 +110,8 @@ impl OnWire {
         }
     }
 
-    fn taken(&self, address: IpAddr, mac: MacAddr, interface: &str, speaker: &Speaker) -> Vec<Event> {
+    fn taken(&mut self, address: IpAddr, mac: MacAddr, interface: &str, speaker: &Speaker) -> Vec<Event> {
+        self.taken.insert(address);
         tracing::warn!(%address, %mac, interface, "not announced: another station has this address");
         let note = format!(
             "{address} is not announced: the station {mac}, heard on {interface} of node {:?}, has it already. It is \
@@ -109,6 +120,14 @@ impl OnWire {
             self.node
         );
         warnings(address, "announceFailed", &note, speaker)
+    }
+
+    fn free_at_last(&self, address: IpAddr, speaker: &Speaker) -> Vec<Event> {
+        let node = &self.node;
+        let note = format!(
+            "announcing {address} from node {node:?} with protocol \"layer2\": nobody else has it any more"
+        );
+        told(address, Severity::Normal, "nodeAssigned", &note, speaker)
     }
 
     fn no_interface(&self, address: IpAddr, interfaces: &str, speaker: &Speaker) -> Vec<Event> {
@@ -129,9 +148,20 @@ impl OnWire {
 }
 
 fn warnings(address: IpAddr, reason: &'static str, note: &str, speaker: &Speaker) -> Vec<Event> {
+    told(address, Severity::Warning, reason, note, speaker)
+}
+
+/// An event about each Service that has the address.
+fn told(
+    address: IpAddr,
+    severity: Severity,
+    reason: &'static str,
+    note: &str,
+    speaker: &Speaker,
+) -> Vec<Event> {
     let event = |service: &crate::ObjectRef| Event {
         about: service.clone(),
-        severity: Severity::Warning,
+        severity,
         reason,
         note: note.to_owned(),
     };

@@ -9,7 +9,7 @@ use crate::filter::Protocol;
 use crate::responder::{Asker, Port};
 use crate::wire::{Advertisement, ArpFrame, Operation};
 
-/// The pause between two such lots of announcements.
+/// The pause between two lots of announcements.
 const BREATH: Duration = Duration::from_millis(1);
 
 /// Neighbours that asked for an address within this time are told of a change each by itself: longer than most
@@ -28,13 +28,13 @@ impl Loop {
         }
     }
 
-    /// Announces out of turn.
-    pub(super) fn announce(&mut self, place: (IpAddr, u32), to_askers: bool, now: Instant) {
-        let frames = self.send_round(place, to_askers, now);
+    /// Announces out of turn, because somebody else claims the address.
+    pub(super) fn defend(&mut self, place: (IpAddr, u32), now: Instant) {
+        let frames = self.send_round(place, false, now);
         self.shared.announcer.borrow_mut().spend(frames);
     }
 
-    /// Sends one round of announcements; how many frames of it are in no budget yet if the round is not.
+    /// Sends one round of announcements; how many of its frames went to everybody. Those to askers are paid for here.
     pub(super) fn send_round(
         &mut self,
         (address, index): (IpAddr, u32),

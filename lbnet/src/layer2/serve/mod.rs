@@ -26,6 +26,7 @@ use crate::{Announcer, Interface, Segments};
 
 /// Commands that are obeyed, and announcements that are sent, before the readers have their turn.
 const AT_A_TIME: usize = 32;
+
 pub(in crate::layer2) struct Loop {
     settings: Settings,
     monitor: Monitor,

@@ -85,7 +85,7 @@ impl Loop {
             self.tell(Event::Conflict { address, mac, interface, policy });
         }
         if reaction.defend {
-            self.announce((address, interface), false, now);
+            self.defend((address, interface), now);
         }
         if reaction.give_way {
             self.give_way(address, mac, now);
