@@ -46,6 +46,8 @@ fn main() -> ExitCode {
             Case::new("a_pool_that_nobody_advertises_is_told", not_advertised),
             Case::new("a_wish_that_cannot_be_read_is_named_with_file_and_line", unreadable_wish),
             Case::new("an_interface_that_does_not_exist_is_named_and_the_others_answer", no_interface),
+            Case::new("a_new_address_that_somebody_has_is_told_of_and_not_announced", taken),
+            Case::new("another_station_that_claims_an_address_is_told_of", conflict),
             Case::new("without_raw_sockets_addresses_are_given_all_the_same", no_raw_sockets),
             Case::new("a_port_in_use_is_named_and_the_rest_goes_on", port_in_use),
             Case::new("a_half_written_file_takes_nothing_away", half_written),
@@ -281,6 +283,32 @@ async fn no_interface() -> Outcome {
     let mut running = run(&site, &["--interface", "eth7", "--interface", "eth0"]).await?;
     running.says(&["there is no interface \"eth7\"", "eth0"]).await?;
     still_serves(&site, &mut running).await
+}
+
+async fn taken() -> Outcome {
+    let site = site("taken").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    let (net, index) = (site.client.net(), site.client.net().index("eth0").await);
+    let index = index.map_err(|error| error.to_string())?;
+    net.add_address(index, VIP, 32).await.map_err(|error| error.to_string())?;
+    let mut running = run(&site, &[]).await?;
+    let mac = site.client_nic.mac.to_string();
+    running.says(&["announceFailed", "Service default/web", "192.168.3.251 is not announced", &mac]).await?;
+    site.answers(VIP, false).await
+}
+
+async fn conflict() -> Outcome {
+    let site = site("conflict").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    let mut running = run(&site, &[]).await?;
+    site.answers(VIP, true).await?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+    command.args(["announce", "--no-probe", "192.168.3.251"]);
+    let other = Running::start(&site.client, "lbd announce", command).await;
+    let _other = other.map_err(|error| error.to_string())?;
+    let mac = site.client_nic.mac.to_string();
+    running.says(&["addressConflict", "Service default/web", "192.168.3.251", &mac, "both answer"]).await?;
+    Ok(())
 }
 
 async fn no_raw_sockets() -> Outcome {

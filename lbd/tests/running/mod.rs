@@ -13,7 +13,8 @@ use lblab::{Host, LabError};
 pub(crate) struct Running {
     process: Process,
     lines: Receiver<String>,
-    seen: VecDeque<String>,
+    /// All that was looked at so far.
+    pub(crate) seen: VecDeque<String>,
 }
 
 /// How long to wait for something that must happen. Nothing is waited for longer than it takes.

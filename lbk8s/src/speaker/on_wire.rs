@@ -123,9 +123,9 @@ impl OnWire {
     }
 
     fn free_at_last(&self, address: IpAddr, speaker: &Speaker) -> Vec<Event> {
-        let node = &self.node;
         let note = format!(
-            "announcing {address} from node {node:?} with protocol \"layer2\": nobody else has it any more"
+            "announcing {address} from node {:?} with protocol \"layer2\": nobody else has it any more",
+            self.node
         );
         told(address, Severity::Normal, "nodeAssigned", &note, speaker)
     }
