@@ -5,10 +5,16 @@
 //! was found once is a test from then on.
 
 pub mod annotations;
+pub mod arp;
+mod bpf;
 pub mod config_map;
+pub mod echo;
+mod frames;
 pub mod manifests;
+pub mod ndp;
 pub mod pools;
 pub mod ranges;
+pub mod responder;
 
 use std::borrow::Cow;
 
@@ -16,12 +22,16 @@ use std::borrow::Cow;
 pub type Check = fn(&[u8]);
 
 /// Every check, under the name of its target and of its folder in `fuzz/seeds`.
-pub const CHECKS: [(&str, Check); 5] = [
+pub const CHECKS: [(&str, Check); 9] = [
     ("ranges", ranges::check),
     ("config_map", config_map::check),
     ("annotations", annotations::check),
     ("manifests", manifests::check),
     ("pools", pools::check),
+    ("arp", arp::check),
+    ("ndp", ndp::check),
+    ("echo", echo::check),
+    ("responder", responder::check),
 ];
 
 /// The input as text. What is no UTF-8 becomes a character of three bytes: good for finding wrong offsets.
