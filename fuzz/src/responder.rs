@@ -134,10 +134,7 @@ fn check_answer(port: Port, frame: &[u8], verdict: &Verdict, answer: &[u8]) {
 /// What the responder has an answer to, or takes for a claim, the kernel lets through, however narrow its filter;
 /// given that the frame is for this host at all.
 fn check_filters(port: Port, frame: &[u8], verdict: &Verdict) {
-    // A probe is a request (RFC 5227 section 1.1). The responder takes a reply for one too; the filter does not.
-    let is_probing_reply = ArpFrame::parse(frame)
-        .is_ok_and(|arp| arp.operation == Operation::Reply && arp.sender_ip.is_unspecified());
-    let matters = verdict.answer.is_ok() || (verdict.claim.is_some() && !is_probing_reply);
+    let matters = verdict.answer.is_ok() || verdict.claim.is_some();
     if !matters {
         return;
     }

@@ -81,7 +81,7 @@ impl Conflicts {
         if self.members.contains(&claim.mac) {
             return Reaction::default();
         }
-        let Claim { address, mac, interface } = claim;
+        let Claim { address, mac, interface, .. } = claim;
         let report = !self.seen.contains_key(&(address, mac));
         if report && self.seen.len() >= MOST {
             let longest_quiet =
@@ -154,7 +154,7 @@ mod tests {
     const NOTHING: Reaction = Reaction { report: false, defend: false, give_way: false };
 
     fn claim(last: u8, mac: MacAddr) -> Claim {
-        Claim { address: IpAddr::from([10, 0, 0, last]), mac, interface: 2 }
+        Claim { address: IpAddr::from([10, 0, 0, last]), mac, interface: 2, is_probe: false }
     }
 
     #[test]

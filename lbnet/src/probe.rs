@@ -2,6 +2,7 @@
 //! section 5.4).
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ pub struct Profile {
     pub questions: u32,
     /// The time in which an answer is waited for after each question.
     pub gap: Duration,
-    /// How long after an address was found taken it is probed again.
+    /// How long after an address was found taken it is probed again. Up to half of it is added, by who has it and
+    /// how often it was found so: two stations that give way to each other must not ask at the same moment for ever.
     pub again: Duration,
 }
 
@@ -49,6 +51,8 @@ struct Probe {
     next: Instant,
     /// Who was found to have it.
     taken_by: Option<MacAddr>,
+    /// How often it was found taken.
+    found_taken: u32,
 }
 
 impl Probes {
@@ -60,18 +64,34 @@ impl Probes {
 
     /// Begins to probe an address; one that is probed already goes on as it was.
     pub fn start(&mut self, address: IpAddr, now: Instant) {
-        self.under_way.entry(address).or_insert(Probe { asked: 0, next: now, taken_by: None });
+        self.under_way.entry(address).or_insert(Probe {
+            asked: 0,
+            next: now,
+            taken_by: None,
+            found_taken: 0,
+        });
     }
 
     /// The address is known to be taken: it is probed after a while.
     pub fn taken(&mut self, address: IpAddr, by: MacAddr, now: Instant) {
-        let next = now + self.profile.again;
-        self.under_way.insert(address, Probe { asked: 0, next, taken_by: Some(by) });
+        let before = self.under_way.get(&address).map_or(0, |probe| probe.found_taken);
+        let found_taken = before.saturating_add(1);
+        let mut hasher = DefaultHasher::new();
+        (address, by.octets(), found_taken).hash(&mut hasher);
+        let share = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
+        let next = now + self.profile.again + self.profile.again / 2 * share / 1000;
+        self.under_way.insert(address, Probe { asked: 0, next, taken_by: Some(by), found_taken });
     }
 
     /// Gives a probe up.
     pub fn stop(&mut self, address: IpAddr) {
         self.under_way.remove(&address);
+    }
+
+    /// Whether it is being asked now who has the address, and not only some day again.
+    #[must_use]
+    pub fn is_asking(&self, address: IpAddr) -> bool {
+        self.under_way.get(&address).is_some_and(|probe| probe.asked > 0)
     }
 
     /// Somebody has the address; whether that is news. It is probed again after a while.
@@ -166,11 +186,16 @@ mod tests {
         assert!(probes.heard(vip(), HOLDER, start));
         assert!(!probes.heard(vip(), HOLDER, start));
         assert_eq!(probes.taken_by(vip()), Some(HOLDER));
-        let again = start + Duration::from_secs(30);
-        assert_eq!(probes.deadline(), Some(again));
+        let again = probes.deadline().unwrap();
+        let wait = Duration::from_secs(30)..=Duration::from_secs(45);
+        assert!(wait.contains(&(again - start)), "{:?}", again - start);
+        assert!(!probes.is_asking(vip()));
         assert_eq!(probes.due(again), [Step::Ask(vip())]);
         assert!(!probes.heard(vip(), HOLDER, again), "he has it still");
-        assert_eq!(run(&mut probes, start).last(), Some(&(60_210, Step::Free(vip()))));
+        let second = probes.deadline().unwrap();
+        assert!(wait.contains(&(second - again)) && second - again != again - start);
+        let last = (second - start).as_millis() + 210;
+        assert_eq!(run(&mut probes, start).last(), Some(&(last, Step::Free(vip()))));
     }
 
     #[test]

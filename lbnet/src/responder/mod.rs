@@ -76,6 +76,8 @@ pub struct Claim {
     pub mac: MacAddr,
     /// The interface that heard it, by index.
     pub interface: u32,
+    /// It asks whether the address is free, as we do: nobody has it yet.
+    pub is_probe: bool,
 }
 
 /// What one frame comes to.
@@ -170,7 +172,11 @@ impl Responder {
         }
         // RFC 5227 section 2.4: "any ARP packet [...] where the 'sender IP address' is (one of) the host's own IP
         // address(es)".
-        let claim = self.claim(request.sender_ip.into(), request.target_ip.into(), request.sender_mac, port);
+        let sender = request.sender_ip;
+        let claim = self.claim(sender.into(), request.target_ip.into(), request.sender_mac, port);
+        // A reply without a sender says nothing: a probe is a request (section 1.1).
+        let says = request.operation == Operation::Request || !sender.is_unspecified();
+        let claim = claim.filter(|_| says);
         let answer = self.arp_answer(now, port, &request, buffer);
         Verdict { answer, claim }
     }
@@ -270,10 +276,10 @@ impl Responder {
     fn claim(&self, sender: IpAddr, target: IpAddr, mac: MacAddr, port: Port) -> Option<Claim> {
         // RFC 5227 section 2.1.1, RFC 4862 section 5.4.3: who asks without an address of its own is about to take
         // the one it asks for. That counts only while we are about to take it too.
-        let address = if sender.is_unspecified() { target } else { sender };
-        let entry = self.view.get(&address)?;
-        let counts = !sender.is_unspecified() || entry.probed;
-        counts.then_some(Claim { address, mac, interface: port.index })
+        let is_probe = sender.is_unspecified();
+        let address = if is_probe { target } else { sender };
+        let counts = self.view.get(&address)?.probed || !is_probe;
+        counts.then_some(Claim { address, mac, interface: port.index, is_probe })
     }
 
     /// When `address` was asked for last on this interface.

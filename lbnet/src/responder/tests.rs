@@ -106,7 +106,7 @@ fn everything_else_is_dropped_with_its_reason() {
 
 #[test]
 fn whoever_else_says_that_an_address_of_ours_is_his_is_told_of() {
-    let claim = |address| Some(Claim { address, mac: CLIENT, interface: PORT.index });
+    let claim = |address| Some(Claim { address, mac: CLIENT, interface: PORT.index, is_probe: false });
     let four = [
         ArpFrame::gratuitous(Operation::Request, CLIENT, VIP),
         ArpFrame::gratuitous(Operation::Reply, CLIENT, VIP),
@@ -147,7 +147,8 @@ fn whoever_probes_an_address_that_is_being_probed_has_a_claim_to_it() {
         responder.set_probed(address, true);
         let verdict = responder.answer(now, PORT, &frame, &mut buffer);
         assert_eq!(verdict.answer, Err(Drop::OtherInterface), "it is not answered yet");
-        assert_eq!(verdict.claim, Some(Claim { address, mac: CLIENT, interface: PORT.index }));
+        let claim = Claim { address, mac: CLIENT, interface: PORT.index, is_probe: true };
+        assert_eq!(verdict.claim, Some(claim));
         responder.set_probed(address, false);
         assert_eq!(responder.answer(now, PORT, &frame, &mut buffer).claim, None);
     }

@@ -258,3 +258,30 @@ fn what_the_rfc_forbids_is_refused_though_its_checksum_is_right() {
     assert_eq!((told.source, told.target_mac), (MacAddr(2, 0, 0, 0, 0, 0x64), None));
     assert!(told.router && told.overrides && !told.solicited);
 }
+
+/// RFC 1071 section 1: "If the result is all 1 bits (-0 in 1's complement arithmetic), the check succeeds." Where the
+/// checksum is zero, `ffff` says the same.
+#[test]
+fn both_zeros_of_ones_complement_are_right_checksums() {
+    for (digits, zero) in [
+        (
+            "02000000000b 020000000064 0800 \
+     4500001c000000004001f22f c0a80364 c0a803fd \
+     08000000f7fe0001",
+            36,
+        ),
+        (
+            "02000000000b 020000000064 86dd 6000000000083a40 \
+     fd000003000000000000000000000064 fd000003000000000000000000010253 \
+     8000000082fc0001",
+            56,
+        ),
+    ] {
+        let mut bytes = frame(digits);
+        for sum in [[0, 0], [0xff, 0xff]] {
+            bytes[zero..zero + 2].copy_from_slice(&sum);
+            assert!(echo::smoltcp_parse(&bytes).is_some(), "{sum:?}");
+            assert!(EchoRequest::parse(&bytes).is_ok(), "{sum:?}");
+        }
+    }
+}

@@ -103,6 +103,10 @@ fn advertisement(asked: &Solicitation) -> Advertisement {
 /// 5.4.4. Our own frames claim nothing.
 fn claimed(view: &View, bytes: &[u8]) -> Option<Claim> {
     let (asker, sender, target, mac) = if let Some(arp) = arp::smoltcp_parse(bytes) {
+        // A probe is a request (RFC 5227 section 1.1); a reply from nobody says nothing.
+        if arp.operation == Operation::Reply && arp.sender_ip.is_unspecified() {
+            return None;
+        }
         (arp.source, IpAddr::from(arp.sender_ip), IpAddr::from(arp.target_ip), arp.sender_mac)
     } else {
         match ndp::smoltcp_parse(bytes)? {
@@ -119,7 +123,8 @@ fn claimed(view: &View, bytes: &[u8]) -> Option<Claim> {
     let address = if sender.is_unspecified() { target } else { sender };
     let counts = view.get(&address).is_some_and(|held| !sender.is_unspecified() || held.probed);
     let is_own = asker == PORT.mac || mac == PORT.mac;
-    (counts && !is_own).then_some(Claim { address, mac, interface: PORT.index })
+    let is_probe = sender.is_unspecified();
+    (counts && !is_own).then_some(Claim { address, mac, interface: PORT.index, is_probe })
 }
 
 proptest! {
@@ -257,10 +262,6 @@ proptest! {
         view in any_view(),
         bytes in any_bytes(),
     ) {
-        // A probe is a request (RFC 5227 section 1.1); of a reply from nobody no standard speaks.
-        prop_assume!(!arp::smoltcp_parse(&bytes).is_some_and(|arp| {
-            arp.operation == Operation::Reply && arp.sender_ip.is_unspecified()
-        }));
         let (verdict, _) = answer(&mut responder(&view), PORT, &bytes);
         prop_assert_eq!(verdict.claim, claimed(&view, &bytes));
     }
@@ -279,7 +280,19 @@ proptest! {
             IpAddr::V4(target) => ArpFrame::request(CLIENT, Ipv4Addr::UNSPECIFIED, target).to_bytes().to_vec(),
             IpAddr::V6(target) => Solicitation::multicast(CLIENT, Ipv6Addr::UNSPECIFIED, target).to_bytes(),
         };
-        let claim = Claim { address: target, mac: CLIENT, interface: PORT.index };
+        let claim = Claim { address: target, mac: CLIENT, interface: PORT.index, is_probe: true };
         prop_assert_eq!(answer(&mut responder(&view), PORT, &probe).0.claim, probed.then_some(claim));
     }
+}
+
+/// RFC 5227 section 1.1: "The term 'ARP Probe' is used in this document to refer to an ARP Request packet". A reply
+/// without a sender is none, and the kernel's filter does not let it through either.
+#[test]
+fn a_reply_from_nobody_is_no_claim_to_what_it_is_about() {
+    let target = Ipv4Addr::new(192, 168, 3, 1);
+    let view = View::from([(target.into(), Held { at: [2].into(), echo: false, probed: true })]);
+    let probe = ArpFrame::request(CLIENT, Ipv4Addr::UNSPECIFIED, target);
+    let reply = ArpFrame { operation: Operation::Reply, ..probe };
+    assert!(answer(&mut responder(&view), PORT, &probe.to_bytes()).0.claim.is_some());
+    assert_eq!(answer(&mut responder(&view), PORT, &reply.to_bytes()).0.claim, None);
 }

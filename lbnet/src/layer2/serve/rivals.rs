@@ -19,12 +19,12 @@ impl Loop {
             // Nobody can be asked, and nobody could be answered.
             return self.is_free(address);
         }
-        self.shared.responder.borrow_mut().set_probed(address, true);
         self.probes.start(address, Instant::now());
     }
 
     pub(super) fn ask(&mut self, address: IpAddr) {
         let Some(held) = self.held.get(&address) else { return };
+        self.shared.responder.borrow_mut().set_probed(address, true);
         for index in held.at.clone() {
             let Some(mac) = self.ports.mac(index) else { continue };
             let sent = match address {
@@ -54,7 +54,7 @@ impl Loop {
     }
 
     pub(super) fn on_claim(&mut self, claim: Claim) {
-        let Claim { address, mac, interface } = claim;
+        let Claim { address, mac, interface, is_probe } = claim;
         // It may have been heard before the link went down, and say nothing about what it is plugged into now.
         if !self.ports.is_open(interface) {
             return;
@@ -69,13 +69,22 @@ impl Loop {
             return;
         }
         let now = Instant::now();
+        // Of two that ask at the same moment whether an address is free, the lower hardware address goes on. If both
+        // gave it up, as RFC 5227 section 2.1.1 has it, it would be nobody's.
+        let own = self.ports.mac(interface);
+        if is_probe && (!self.probes.is_asking(address) || own.is_some_and(|own| own < mac)) {
+            return;
+        }
         if !held.is_answering() {
             if let Mode::Probing(_) = held.mode {
                 held.tell(Probed::Taken(mac));
                 self.withdraw(address);
-            } else if self.probes.heard(address, mac, now) {
-                let interface = self.name(interface);
-                self.tell(Event::Taken { address, mac, interface });
+            } else {
+                self.shared.responder.borrow_mut().set_probed(address, false);
+                if self.probes.heard(address, mac, now) {
+                    let interface = self.name(interface);
+                    self.tell(Event::Taken { address, mac, interface });
+                }
             }
             return;
         }
@@ -99,7 +108,6 @@ impl Loop {
             held.told = None;
             self.probes.taken(address, to, now);
             self.place(address);
-            self.shared.responder.borrow_mut().set_probed(address, true);
         }
     }
 }

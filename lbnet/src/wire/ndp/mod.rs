@@ -144,7 +144,7 @@ impl NdpFrame {
             return Err(Malformed::HopLimit);
         }
         // "ICMP Checksum is valid."
-        if checksum(message, source_ip, destination_ip) != u16::from_be_bytes([message[2], message[3]]) {
+        if sum(message, ALL_WORDS, source_ip, destination_ip) != 0 {
             return Err(Malformed::Checksum);
         }
         // "ICMP Code is 0."
@@ -346,13 +346,18 @@ fn emit(
         head.copy_from_slice(&[kind, 1]);
         address.copy_from_slice(&mac.octets());
     }
-    let sum = checksum(message, source_ip, destination_ip);
+    let sum = sum(message, CHECKSUM, source_ip, destination_ip);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     MESSAGE + length
 }
 
-fn checksum(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
-    ipv6_checksum(message, 1, &[], &source, &destination, IpNextHeaderProtocols::Icmpv6)
+/// The word of a message that holds its checksum.
+const CHECKSUM: usize = 1;
+/// No word is left out of a sum: over a checksum too it comes to zero, whichever of its two zeros was sent (RFC 1071).
+const ALL_WORDS: usize = usize::MAX;
+
+fn sum(message: &[u8], without: usize, source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
+    ipv6_checksum(message, without, &[], &source, &destination, IpNextHeaderProtocols::Icmpv6)
 }
 
 fn is_solicited_node(address: Ipv6Addr) -> bool {

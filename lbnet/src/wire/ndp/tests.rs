@@ -34,7 +34,7 @@ fn with(frame: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[offset..offset + bytes.len()].copy_from_slice(bytes);
     let ip = Ipv6Packet::new(&frame[ETHERNET_LEN..]).expect("long enough");
-    let sum = checksum(&frame[MESSAGE..], ip.get_source(), ip.get_destination());
+    let sum = sum(&frame[MESSAGE..], CHECKSUM, ip.get_source(), ip.get_destination());
     frame[MESSAGE + 2..MESSAGE + 4].copy_from_slice(&sum.to_be_bytes());
     frame
 }
