@@ -1,7 +1,7 @@
 //! How others do it, written from the description of what they do: the thing to be faster than.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An allocator that walks a range from its start, formats every address and looks it up as a string.
 #[derive(Debug)]
@@ -41,18 +41,18 @@ impl LinearScan {
 
 /// A responder that walks the addresses of all services for every question.
 #[derive(Debug)]
-pub struct LinearWalk(Vec<(String, Vec<Ipv4Addr>)>);
+pub struct LinearWalk(Vec<(String, Vec<IpAddr>)>);
 
 impl LinearWalk {
     /// A responder for `services`, each with its addresses.
     #[must_use]
-    pub fn new(services: Vec<(String, Vec<Ipv4Addr>)>) -> Self {
+    pub fn new(services: Vec<(String, Vec<IpAddr>)>) -> Self {
         Self(services)
     }
 
     /// Whether it would answer for `address`.
     #[must_use]
-    pub fn answers(&self, address: Ipv4Addr) -> bool {
+    pub fn answers(&self, address: IpAddr) -> bool {
         self.0.iter().any(|(_, addresses)| addresses.contains(&address))
     }
 }

@@ -4,12 +4,19 @@
 //! at the small ones more closely. Each figure is a file under `figures` that returns [`Figure`]s; a new
 //! one is added to [`all`]. Nothing here asserts a time: machines differ, ratios in one run are what counts.
 
+pub mod asker;
+pub mod bare;
 pub mod baseline;
 pub mod figures;
+pub mod process;
+pub mod site;
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::task::LocalSet;
+
+use crate::site::Site;
 
 /// One promise, measured.
 #[derive(Debug, Clone, Serialize)]
@@ -27,10 +34,23 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// The baseline's value by ours: above 1 where ours is the smaller one.
+    /// A figure without a baseline.
+    #[must_use]
+    pub fn new(figure: impl Into<String>, value: f64, unit: &'static str, target: &'static str) -> Self {
+        Self { figure: figure.into(), value, unit, target, baseline: None }
+    }
+
+    /// The same beside a baseline.
+    #[must_use]
+    pub fn beside(self, what: impl Into<String>, value: f64) -> Self {
+        Self { baseline: Some((what.into(), value)), ..self }
+    }
+
+    /// The baseline's value by ours: above 1 where ours is the smaller one. Nothing is so many times zero.
     #[must_use]
     pub fn ratio(&self) -> Option<f64> {
-        self.baseline.as_ref().map(|(_, baseline)| baseline / self.value)
+        let ratio = self.baseline.as_ref().map(|(_, baseline)| baseline / self.value);
+        ratio.filter(|ratio| ratio.is_finite())
     }
 }
 
@@ -38,10 +58,17 @@ impl Figure {
 ///
 /// # Errors
 /// The laboratory cannot be built, or a measurement failed.
-pub fn all() -> Result<Vec<Figure>, Box<dyn std::error::Error>> {
+pub fn all() -> site::Result<Vec<Figure>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before the others: what they freed would hide how much memory it takes.
+    let on_the_wire = LocalSet::new().block_on(&runtime, async {
+        let site = Site::new().await?;
+        figures::wire::measure(&site).await
+    });
+    let on_the_wire = on_the_wire?;
     let mut measured = figures::allocation::measure();
-    measured.extend(figures::answering::measure());
-    measured.extend(figures::wire::measure()?);
+    measured.extend(figures::answering::measure()?);
+    measured.extend(on_the_wire);
     measured.extend(figures::cluster::measure()?);
     Ok(measured)
 }
@@ -55,9 +82,22 @@ pub fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 
 /// The middle one of some durations; zero if there are none.
 #[must_use]
-pub fn median(mut durations: Vec<Duration>) -> Duration {
-    durations.sort();
-    durations.get(durations.len() / 2).copied().unwrap_or_default()
+pub fn median(durations: Vec<Duration>) -> Duration {
+    percentile(durations, 50)
+}
+
+/// The duration that so many of a hundred are below, or the longest; zero if there are none.
+#[must_use]
+pub fn percentile(mut durations: Vec<Duration>, of_hundred: usize) -> Duration {
+    durations.sort_unstable();
+    let last = durations.len().saturating_sub(1);
+    durations.get((durations.len() * of_hundred / 100).min(last)).copied().unwrap_or_default()
+}
+
+/// A duration in microseconds.
+#[must_use]
+pub fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
 }
 
 /// Nanoseconds that one of `count` runs of `work` takes.

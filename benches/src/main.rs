@@ -49,8 +49,8 @@ fn print(figures: &[benches::Figure], json: bool) -> io::Result<()> {
     let rows = figures.iter().map(|figure| {
         let value = format!("{} {}", rounded(figure.value), figure.unit);
         let baseline = figure.baseline.as_ref().map_or(String::new(), |(what, value)| {
-            let times = figure.ratio().map(rounded).unwrap_or_default();
-            format!("{what}: {} {} ({times} times ours)", rounded(*value), figure.unit)
+            let times = figure.ratio().map(|ratio| format!(" ({} times ours)", rounded(ratio)));
+            format!("{what}: {} {}{}", rounded(*value), figure.unit, times.unwrap_or_default())
         });
         [figure.figure.clone(), value, figure.target.to_owned(), baseline]
     });

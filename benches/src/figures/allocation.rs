@@ -9,6 +9,7 @@ use lbcore::allocator::Claim;
 use lbcore::{Allocator, Family, PoolSpec, Request, ServiceKey};
 
 use crate::baseline::LinearScan;
+use crate::process::resident_bytes;
 use crate::{Figure, nanoseconds_each, time};
 
 /// An allocator with one pool.
@@ -75,14 +76,6 @@ fn fill(range: &str, services: u32) -> f64 {
     });
     drop(black_box(allocator));
     took.as_secs_f64() * 1e3
-}
-
-/// Bytes of this process in memory (`/proc/self/statm`, whose second number counts pages).
-fn resident_bytes() -> f64 {
-    const PAGE: f64 = 4096.0;
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let resident = pages.split(' ').nth(1).and_then(|count| count.parse::<f64>().ok());
-    resident.unwrap_or(f64::NAN) * PAGE
 }
 
 const REMEMBERED: u32 = 1_000_000;

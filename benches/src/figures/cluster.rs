@@ -9,13 +9,43 @@ use lbk8s::controller::{Settings, run};
 use lbk8s::store::Verb;
 use lbk8s::{Store, objects::metallb};
 use serde_json::json;
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet};
 
 use crate::{Figure, median};
 
 const ONE_BY_ONE: usize = 200;
 const AT_ONCE: usize = 2_000;
 const DEADLINE: Duration = Duration::from_mins(1);
+
+/// A store with one pool, and a controller on it; to be called inside a `LocalSet`.
+async fn start(store: &Store) -> Result<(Api<Service>, AbortHandle), Box<dyn std::error::Error>> {
+    let pool = json!({
+        "metadata": {"name": "default", "namespace": "default"},
+        "spec": {"addresses": ["10.0.0.0/16"]}
+    });
+    let pools: Api<metallb::IPAddressPool> = Api::namespaced(store.client(), "default");
+    pools.create(&PostParams::default(), &serde_json::from_value(pool)?).await?;
+    let settings = Settings { namespace: "default".to_owned(), ..Settings::default() };
+    let controller = tokio::task::spawn_local(run(store.client(), settings, |_| {}));
+    Ok((Api::namespaced(store.client(), "default"), controller.abort_handle()))
+}
+
+/// Creates so many services and waits until each has its address: work for a thread beside one that is measured.
+///
+/// # Errors
+/// The store refused something, or the controller did not come to an end.
+pub fn reconcile(count: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let (services, controller) = start(&Store::default()).await?;
+        for number in 0..count {
+            services.create(&PostParams::default(), &service(&format!("service-{number}"))?).await?;
+        }
+        wait_for_all(&services, count).await?;
+        controller.abort();
+        Ok(())
+    })
+}
 
 /// Measures.
 ///
@@ -25,16 +55,7 @@ pub fn measure() -> Result<Vec<Figure>, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let store = Store::default();
-        let services: Api<Service> = Api::namespaced(store.client(), "default");
-        let pool = json!({
-            "metadata": {"name": "default", "namespace": "default"},
-            "spec": {"addresses": ["10.0.0.0/16"]}
-        });
-        let pools: Api<metallb::IPAddressPool> = Api::namespaced(store.client(), "default");
-        pools.create(&PostParams::default(), &serde_json::from_value(pool)?).await?;
-        let settings = Settings { namespace: "default".to_owned(), ..Settings::default() };
-        let controller = tokio::task::spawn_local(run(store.client(), settings, |_| {}));
-
+        let (services, controller) = start(&store).await?;
         let few = one_by_one(&services, "few").await?;
         let started = Instant::now();
         for number in 0..AT_ONCE {

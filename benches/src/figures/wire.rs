@@ -1,92 +1,142 @@
-//! Round trips on the wire: two hosts, a cable, real sockets.
+//! Round trips and sustained answers on the wire: the same asker, real sockets, and three who answer.
 
-use std::net::Ipv4Addr;
-use std::num::NonZeroU32;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use lblab::{Host, Lan, Nic};
-use lbnet::filter::{Filter, Protocol};
-use lbnet::socket::FrameSocket;
-use lbnet::wire::Operation;
-use lbnet::{ArpFrame, Layer2, Rule, Settings};
-use tokio::task::LocalSet;
+use lbnet::filter::Protocol;
 
-use crate::{Figure, median};
+use crate::asker::{Asker, Heard};
+use crate::bare::{self, Bare};
+use crate::process::cpu_time;
+use crate::site::{OURS, Result, Site};
+use crate::{Figure, micros, percentile};
 
-const ROUNDS: usize = 2_000;
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 3, 253);
-const NODE: Ipv4Addr = Ipv4Addr::new(192, 168, 3, 11);
-/// A question that is lost is asked again after this time.
-const PATIENCE: Duration = Duration::from_millis(200);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, 0xfd);
+/// All have their turn as often, and short ones, so that all meet the same weather.
+const TURNS: usize = 24;
+const ROUNDS: usize = 200;
+/// Questions on the way at a time, and for how long, in each of so many turns.
+const IN_FLIGHT: usize = 32;
+const SUSTAINED: Duration = Duration::from_secs(1);
+const SUSTAINED_TURNS: usize = 2;
 
 /// Measures.
 ///
 /// # Errors
-/// The laboratory cannot be built, or nobody answers.
-pub fn measure() -> Result<Vec<Figure>, Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (ours, kernel) = LocalSet::new().block_on(&runtime, async {
-        let lan = Lan::new().await?;
-        let bridge = lan.bridge(&Nic::new("br0", Ipv4Addr::new(192, 168, 3, 1))).await?;
-        let (node, client) = (Host::new("n").await?, Host::new("c").await?);
-        let client_nic = Nic::new("eth0", Ipv4Addr::new(192, 168, 3, 100));
-        lan.plug(&node, bridge, &Nic::new("eth0", NODE)).await?;
-        lan.plug(&client, bridge, &client_nic).await?;
-        let (layer2, _events) = node.run(|| async { Layer2::start(Settings::default()) }).await??;
-        layer2.announce(VIP, Rule::any());
-        // In turns, so that both meet the same weather.
-        let (mut ours, mut kernel) = (Vec::new(), Vec::new());
-        for _ in 0..4 {
-            kernel.extend(round_trips(&client, &client_nic, NODE).await?);
-            ours.extend(round_trips(&client, &client_nic, VIP).await?);
-        }
-        Ok::<_, Box<dyn std::error::Error>>((median(ours), median(kernel)))
-    })?;
-    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
-    Ok(vec![Figure {
-        figure: "ARP round trip over veth, median".to_owned(),
-        value: micros(ours),
-        unit: "µs",
-        target: "within 1.15 of a bare receive-and-send loop",
-        baseline: Some(("the kernel, for its own address".to_owned(), micros(kernel))),
-    }])
+/// What the kernel says, or nobody answers.
+pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
+    let (mut ours, mut bare, mut kernel) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours6, mut kernel6) = (Vec::new(), Vec::new());
+    let own6 = site.node_nic.address6.ok_or("the node has no IPv6 address")?;
+    for _ in 0..TURNS {
+        // Each is alone on the node, so that nobody is woken by the questions to another.
+        kernel.extend(round_trips(site, site.node_nic.address.into()).await?);
+        kernel6.extend(round_trips(site, own6.into()).await?);
+        let layer2 = site.answering([VIP.into(), VIP6.into()]).await?;
+        ours.extend(round_trips(site, VIP.into()).await?);
+        ours6.extend(round_trips(site, VIP6.into()).await?);
+        drop(layer2);
+        let loops = Bare::start(site, VIP).await?;
+        bare.extend(round_trips(site, VIP.into()).await?);
+        drop(loops);
+    }
+    let row = |what: &str, (ours, other): (&[Duration], &[Duration]), beside: &str, target| {
+        // Of a machine with more to do the quickest tenth tells most about those who answer.
+        [("quickest tenth", 10), ("median", 50), ("p99", 99)].map(|(name, share)| {
+            let of = |taken: &[Duration]| micros(percentile(taken.to_vec(), share));
+            let target = if share == 99 { "" } else { target };
+            Figure::new(format!("{what} round trip over veth, {name}"), of(ours), "µs", target)
+                .beside(beside, of(other))
+        })
+    };
+    let loops = "a bare receive-and-send loop";
+    let itself = "the kernel, for its own address";
+    let mut figures = Vec::new();
+    figures.extend(row("ARP", (&ours, &bare), loops, "within 1.15 of the loop"));
+    figures.extend(row("ARP", (&ours, &kernel), itself, ""));
+    figures.extend(row("NDP", (&ours6, &kernel6), itself, ""));
+    figures.extend(sustained(site).await?);
+    Ok(figures)
 }
 
-async fn round_trips(
-    client: &Host,
-    nic: &Nic,
-    target: Ipv4Addr,
-) -> Result<Vec<Duration>, Box<dyn std::error::Error>> {
-    let index = NonZeroU32::new(client.net().index(&nic.name).await?).ok_or("index 0")?;
-    let request = ArpFrame::request(nic.mac, nic.address, target);
-    let asked = client.run(move || async move {
-        let socket = FrameSocket::open(index, Protocol::Arp, &Filter::open(Protocol::Arp))
-            .map_err(std::io::Error::other)?;
-        let mut taken = Vec::new();
-        let mut buffer = [0; 128];
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while taken.len() < ROUNDS / 4 && Instant::now() < deadline {
-            let started = Instant::now();
-            socket.send(&request.to_bytes())?;
-            let answered = async {
-                loop {
-                    let frame = ArpFrame::parse(socket.recv(&mut buffer).await?);
-                    let ours = |frame: ArpFrame| {
-                        frame.operation == Operation::Reply
-                            && frame.sender_ip == target
-                            && frame.destination == request.source
-                    };
-                    if frame.is_ok_and(ours) {
-                        return Ok::<_, std::io::Error>(());
-                    }
-                }
-            };
-            if tokio::time::timeout(PATIENCE, answered).await.is_ok() {
-                taken.push(started.elapsed());
+async fn round_trips(site: &Site, target: IpAddr) -> Result<Vec<Duration>> {
+    let protocol = if target.is_ipv4() { Protocol::Arp } else { Protocol::Ipv6 };
+    let asking = move |asker: &Asker| {
+        let asked = (0..ROUNDS).map(|_| asker.round_trip(target, |_| {}));
+        let answered: io::Result<Vec<_>> = asked.collect();
+        Ok(answered?.into_iter().flatten().collect::<Vec<_>>())
+    };
+    let taken = site.ask(protocol, asking).await?;
+    let lost = ROUNDS - taken.len();
+    if lost == 0 { Ok(taken) } else { Err(format!("{lost} questions for {target} got no answer").into()) }
+}
+
+/// Answers in a row and the time they took: that on the clock, and that of the answering thread.
+#[derive(Default)]
+struct Sustained {
+    answers: u32,
+    took: Duration,
+    cpu: Duration,
+}
+
+impl Sustained {
+    /// Adds what one turn came to.
+    async fn turn(&mut self, site: &Site, thread: &str) -> Result<()> {
+        let before = cpu_time(thread);
+        let (answers, took) = site.ask(Protocol::Arp, keep_asking).await?;
+        self.answers += answers;
+        self.took += took;
+        self.cpu += cpu_time(thread).saturating_sub(before);
+        Ok(())
+    }
+
+    fn per_second(&self) -> f64 {
+        f64::from(self.answers) / self.took.as_secs_f64()
+    }
+
+    fn cpu_each(&self) -> f64 {
+        micros(self.cpu) / f64::from(self.answers)
+    }
+}
+
+async fn sustained(site: &Site) -> Result<[Figure; 2]> {
+    let (mut ours, mut bare) = (Sustained::default(), Sustained::default());
+    for _ in 0..SUSTAINED_TURNS {
+        let layer2 = site.answering([VIP.into()]).await?;
+        ours.turn(site, OURS).await?;
+        drop(layer2);
+        let loops = Bare::start(site, VIP).await?;
+        bare.turn(site, bare::THREAD).await?;
+        drop(loops);
+    }
+    let loops = "a bare receive-and-send loop";
+    let rate = format!("ARP answers a second, {IN_FLIGHT} questions in flight");
+    Ok([
+        Figure::new(rate, ours.per_second(), "/s", "at least those of the loop")
+            .beside(loops, bare.per_second()),
+        Figure::new("the answering thread's CPU time for each of them", ours.cpu_each(), "µs", "")
+            .beside(loops, bare.cpu_each()),
+    ])
+}
+
+/// Asks again for every answer; how many came, in which time.
+fn keep_asking(asker: &Asker) -> io::Result<(u32, Duration)> {
+    let question = asker.question(VIP.into());
+    let fill = || (0..IN_FLIGHT).try_for_each(|_| asker.send(&question));
+    let (begun, mut answers) = (Instant::now(), 0);
+    fill()?;
+    while begun.elapsed() < SUSTAINED {
+        match asker.hear()? {
+            Some(Heard::Answer(_)) => {
+                answers += 1;
+                asker.send(&question)?;
             }
+            Some(_) => {}
+            // All were lost.
+            None => fill()?,
         }
-        Ok::<_, std::io::Error>(taken)
-    });
-    let taken = asked.await??;
-    if taken.is_empty() { Err(format!("nobody answers for {target}").into()) } else { Ok(taken) }
+    }
+    Ok((answers, begun.elapsed()))
 }

@@ -1,0 +1,27 @@
+//! What the kernel says of this process.
+
+use std::fs;
+use std::time::Duration;
+
+/// Bytes of this process in memory (`/proc/self/statm`, whose second number counts pages).
+#[must_use]
+pub fn resident_bytes() -> f64 {
+    const PAGE: f64 = 4096.0;
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let resident = pages.split(' ').nth(1).and_then(|count| count.parse::<f64>().ok());
+    resident.unwrap_or(f64::NAN) * PAGE
+}
+
+/// How long the threads of this name have run so far, those that have ended left out (the first number of
+/// `/proc/self/task/*/schedstat` is in nanoseconds).
+#[must_use]
+pub fn cpu_time(thread: &str) -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten().map(|task| task.path());
+    let named = tasks
+        .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == thread));
+    let run = named.filter_map(|task| {
+        let numbers = fs::read_to_string(task.join("schedstat")).ok()?;
+        numbers.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(run.sum())
+}
