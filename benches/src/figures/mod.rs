@@ -3,4 +3,6 @@
 pub mod allocation;
 pub mod answering;
 pub mod cluster;
+pub mod flood;
+pub mod takeover;
 pub mod wire;
