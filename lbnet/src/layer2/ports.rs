@@ -1,22 +1,19 @@
 //! The open sockets: those of each interface that answers, and what their filters let through.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pnet_base::MacAddr;
-use tokio::sync::watch;
 
 use super::Event;
-use super::readers::{Reader, Shared};
+use super::readers::{Leg, Reader, Shared};
 use crate::Interface;
 use crate::filter::{Filter, Protocol};
 use crate::responder::Port;
-use crate::socket::{FrameSocket, OpenError};
+use crate::socket::{BlockingSocket, OpenError};
 
 /// How long changes of the addresses are gathered before the filters follow. Until then everything that could be a
 /// question passes, so that nothing is lost.
@@ -37,12 +34,10 @@ pub(super) struct Ports {
 #[derive(Debug)]
 struct Open {
     name: String,
-    port: Rc<Cell<Port>>,
-    sockets: BTreeMap<Protocol, (Arc<FrameSocket>, FilterState)>,
+    leg: Arc<Leg>,
+    sockets: BTreeMap<Protocol, (Arc<BlockingSocket>, FilterState)>,
     /// The addresses to hear of.
     heard: BTreeSet<IpAddr>,
-    /// Its readers end when it is dropped.
-    _closed: watch::Sender<()>,
 }
 
 /// What the filter of one socket lets through.
@@ -86,13 +81,17 @@ impl Ports {
 
     /// The hardware address of an open interface.
     pub(super) fn mac(&self, index: u32) -> Option<MacAddr> {
-        self.open.get(&index).map(|open| open.port.get().mac)
+        self.open.get(&index).map(|open| open.leg.port().mac)
     }
 
     /// Closes the sockets of an interface that is gone; its name, if there were any.
     pub(super) fn close(&mut self, index: u32) -> Option<String> {
-        self.shared.responder.borrow_mut().forget(index);
-        self.open.remove(&index).map(|open| open.name.clone())
+        let mut responder = self.shared.responder();
+        responder.forget(index);
+        self.open.remove(&index).map(|open| {
+            open.leg.close();
+            open.name
+        })
     }
 
     /// Opens and closes sockets so that just the `usable` interfaces have them.
@@ -104,9 +103,12 @@ impl Ports {
                 wanted.insert(interface.index, (&interface.name, mac));
             }
         }
+        let shared = &self.shared;
         self.open.retain(|index, open| {
             let stays = wanted.contains_key(index);
             if !stays {
+                let _no_answer_is_under_way = shared.responder();
+                open.leg.close();
                 followed.events.push(Event::Closed { interface: open.name.clone() });
             }
             stays
@@ -115,7 +117,7 @@ impl Ports {
             let port = Port { index, mac };
             if let Some(open) = self.open.get_mut(&index) {
                 name.clone_into(&mut open.name);
-                if open.port.replace(port) != port {
+                if open.leg.set_port(port) {
                     followed.renewed.insert(index);
                 }
                 continue;
@@ -135,8 +137,7 @@ impl Ports {
     }
 
     fn start(&self, index: NonZeroU32, name: &str, port: Port) -> Result<Open, OpenError> {
-        let (closed, is_closed) = watch::channel(());
-        let port = Rc::new(Cell::new(port));
+        let leg = Arc::new(Leg::new(port));
         let mut protocols = vec![Protocol::Arp, Protocol::Ipv6];
         if self.echo {
             protocols.push(Protocol::Ipv4);
@@ -145,7 +146,7 @@ impl Ports {
         for protocol in protocols {
             // Nothing is ours here yet.
             let filter = Filter::narrow(protocol, [], self.echo, usize::MAX);
-            let socket = Arc::new(FrameSocket::open(index, protocol, &filter)?);
+            let socket = Arc::new(BlockingSocket::open(index, protocol, &filter)?);
             let state = FilterState {
                 exact: true,
                 instructions: filter.program().len(),
@@ -162,23 +163,16 @@ impl Ports {
                 socket: Arc::clone(socket),
                 protocol: *protocol,
                 echo: self.echo,
-                port: Rc::clone(&port),
+                leg: Arc::clone(&leg),
                 shared: self.shared.clone(),
             };
-            let mut is_closed = is_closed.clone();
-            tokio::task::spawn_local(async move {
-                tokio::select! {
-                    biased;
-                    () = reader.read() => {}
-                    // It only ever tells that the sender is gone.
-                    _ = is_closed.changed() => {}
-                }
-                // The kernel takes up to 20 ms to close a packet socket; other interfaces must not wait for that.
-                std::thread::spawn(move || drop(reader.socket));
-            });
+            if let Err(error) = reader.start() {
+                // Those that have started end again.
+                leg.close();
+                return Err(OpenError::Kernel(error));
+            }
         }
-        let name = name.to_owned();
-        Ok(Open { name, port, sockets, heard: BTreeSet::new(), _closed: closed })
+        Ok(Open { name: name.to_owned(), leg, sockets, heard: BTreeSet::new() })
     }
 
     /// Hears of an address on an interface from now on.
@@ -237,13 +231,13 @@ impl Ports {
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, MacAddr, BTreeMap<Protocol, FilterState>)> {
         self.open.iter().map(|(index, open)| {
             let filters = open.sockets.iter().map(|(protocol, (_, state))| (*protocol, *state));
-            (*index, open.name.as_str(), open.port.get().mac, filters.collect())
+            (*index, open.name.as_str(), open.leg.port().mac, filters.collect())
         })
     }
 }
 
 impl FilterState {
-    fn narrow(&mut self, protocol: Protocol, socket: &FrameSocket, heard: &BTreeSet<IpAddr>, echo: bool) {
+    fn narrow(&mut self, protocol: Protocol, socket: &BlockingSocket, heard: &BTreeSet<IpAddr>, echo: bool) {
         self.is_stale = false;
         loop {
             let filter = Filter::narrow(protocol, heard, echo, self.longest);
@@ -260,7 +254,7 @@ impl FilterState {
         }
     }
 
-    fn attach(&mut self, socket: &FrameSocket, filter: &Filter) -> bool {
+    fn attach(&mut self, socket: &BlockingSocket, filter: &Filter) -> bool {
         let attached = socket.hear(filter).is_ok();
         if attached {
             self.exact = filter.is_exact();
@@ -271,13 +265,22 @@ impl FilterState {
     }
 }
 
-type Sockets = BTreeMap<Protocol, (Arc<FrameSocket>, FilterState)>;
+type Sockets = BTreeMap<Protocol, (Arc<BlockingSocket>, FilterState)>;
 
 /// The sockets that an address of this family is heard by.
 fn of_family(
     sockets: &mut Sockets,
     address: IpAddr,
-) -> impl Iterator<Item = (Protocol, &mut (Arc<FrameSocket>, FilterState))> {
+) -> impl Iterator<Item = (Protocol, &mut (Arc<BlockingSocket>, FilterState))> {
     let is_of = move |protocol: Protocol| (protocol == Protocol::Ipv6) == address.is_ipv6();
     sockets.iter_mut().filter(move |(protocol, _)| is_of(**protocol)).map(|(protocol, it)| (*protocol, it))
+}
+
+impl Drop for Ports {
+    fn drop(&mut self) {
+        let _no_answer_is_under_way = self.shared.responder();
+        for open in self.open.values() {
+            open.leg.close();
+        }
+    }
 }

@@ -21,7 +21,7 @@ impl Loop {
         if self.breathing.is_some_and(|until| until > now) {
             return;
         }
-        let due = self.shared.announcer.borrow_mut().due(now, AT_A_TIME);
+        let due = self.shared.announcer().due(now, AT_A_TIME);
         self.breathing = (due.len() == AT_A_TIME).then_some(now + BREATH);
         for Due { place, first } in due {
             self.send_round(place, first, now);
@@ -31,7 +31,7 @@ impl Loop {
     /// Announces out of turn, because somebody else claims the address.
     pub(super) fn defend(&mut self, place: (IpAddr, u32), now: Instant) {
         let frames = self.send_round(place, false, now);
-        self.shared.announcer.borrow_mut().spend(frames);
+        self.shared.announcer().spend(frames);
     }
 
     /// Sends one round of announcements; how many of its frames went to everybody. Those to askers are paid for here.
@@ -46,7 +46,7 @@ impl Loop {
         // A frame that the kernel does not take is made good by the next round.
         let broadcast = self.tell_everybody(port, address);
         let told = if to_askers { self.tell_askers(port, address, now) } else { 0 };
-        self.shared.announcer.borrow_mut().spend(told);
+        self.shared.announcer().spend(told);
         self.announced += u64::from(broadcast + told);
         broadcast
     }
@@ -67,7 +67,7 @@ impl Loop {
 
     /// Tells those who asked lately, each by itself: some routers pass over what is broadcast.
     pub(super) fn tell_askers(&self, Port { index, mac }: Port, address: IpAddr, now: Instant) -> u32 {
-        let responder = self.shared.responder.borrow();
+        let responder = self.shared.responder();
         let recently = |asker: &&Asker| now.saturating_duration_since(asker.at) < RECENTLY;
         let mut told = 0;
         for asker in responder.askers(address, index).filter(recently) {

@@ -47,7 +47,7 @@ impl Loop {
     /// Answers from now on for an address that may have waited for that.
     pub(super) fn answer(&mut self, address: IpAddr) {
         self.probes.stop(address);
-        self.shared.responder.borrow_mut().set_probed(address, false);
+        self.shared.responder().set_probed(address, false);
         if let Some(held) = self.held.get_mut(&address) {
             if !held.is_answering() {
                 held.mode = Mode::Answering;
@@ -63,10 +63,10 @@ impl Loop {
         held.tell(Probed::NotAsked);
         self.probes.stop(address);
         self.conflicts.forget(address);
-        self.shared.responder.borrow_mut().remove(address);
+        self.shared.responder().remove(address);
         let now = Instant::now();
         for index in held.at {
-            self.shared.announcer.borrow_mut().withdraw((address, index));
+            self.shared.announcer().withdraw((address, index));
             self.ports.ignore(index, address, now);
         }
         if let IpAddr::V6(address) = address {
@@ -90,9 +90,9 @@ impl Loop {
         let is_answering = held.is_answering();
         let before = std::mem::replace(&mut held.at, chosen.clone());
         let answered = if is_answering { chosen.clone() } else { BTreeSet::new() };
-        self.shared.responder.borrow_mut().set(address, answered);
+        self.shared.responder().set(address, answered);
         for index in before.difference(&chosen) {
-            self.shared.announcer.borrow_mut().withdraw((address, *index));
+            self.shared.announcer().withdraw((address, *index));
             self.ports.ignore(*index, address, now);
         }
         for index in chosen.difference(&before) {
@@ -103,13 +103,13 @@ impl Loop {
             }
             if is_answering {
                 let place = (address, *index);
-                let asked = self.shared.responder.borrow().last_asked(address, *index);
-                self.shared.announcer.borrow_mut().claim(place, asked, now);
+                let asked = self.shared.responder().last_asked(address, *index);
+                self.shared.announcer().claim(place, asked, now);
             }
         }
         if !is_answering {
             for index in &chosen {
-                self.shared.announcer.borrow_mut().withdraw((address, *index));
+                self.shared.announcer().withdraw((address, *index));
             }
         }
         self.ask_kernel(address);
@@ -134,7 +134,7 @@ impl Loop {
         let on = held.at.iter().filter_map(|index| table.interfaces().get(index));
         let kernel = kernel_answers(address, table, on, ArpIgnore::read);
         // Where the kernel has the address it answers ping, whether it answers ARP or not.
-        self.shared.responder.borrow_mut().set_echo(address, self.settings.echo && !is_here);
+        self.shared.responder().set_echo(address, self.settings.echo && !is_here);
         let is_news = kernel.is_some() && kernel != held.kernel;
         held.kernel.clone_from(&kernel);
         if let Some(answer) = kernel.filter(|_| is_news) {

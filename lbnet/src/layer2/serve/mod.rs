@@ -21,7 +21,7 @@ use super::{Command, Event, Probed, Settings, StartError};
 use crate::conflict::Conflicts;
 use crate::interface::monitor::Monitor;
 use crate::probe::{Probes, Step};
-use crate::responder::{Claim, Responder};
+use crate::responder::Claim;
 use crate::{Announcer, Interface, Segments};
 
 /// Commands that are obeyed, and announcements that are sent, before the readers have their turn.
@@ -39,7 +39,7 @@ pub(in crate::layer2) struct Loop {
     shared: Shared,
     conflicts: Conflicts,
     probes: Probes,
-    claims: mpsc::UnboundedReceiver<Claim>,
+    claims: mpsc::Receiver<Claim>,
     held: BTreeMap<IpAddr, Held>,
     /// No announcement before this.
     breathing: Option<Instant>,
@@ -59,14 +59,9 @@ impl Loop {
         if let Some(name) = chosen.find(|name| !there.iter().any(|there| there == name)) {
             return Err(StartError::NoInterface { name: name.to_owned(), there });
         }
-        let (claims, heard_claims) = mpsc::unbounded_channel();
         let (refused, refusals) = mpsc::unbounded_channel();
         let groups = Listening::start(refused).map_err(StartError::Thread)?;
-        let shared = Shared {
-            responder: std::rc::Rc::new(Responder::default().into()),
-            announcer: std::rc::Rc::new(Announcer::new(settings.profile).into()),
-            claims,
-        };
+        let (shared, claims) = Shared::new(Announcer::new(settings.profile));
         let mut serving = Self {
             ports: Ports::new(shared.clone(), settings.echo),
             conflicts: Conflicts::new(settings.conflicts),
@@ -78,7 +73,7 @@ impl Loop {
             segments: Segments::default(),
             answering: Vec::new(),
             shared,
-            claims: heard_claims,
+            claims,
             held: BTreeMap::new(),
             breathing: None,
             announced: 0,
@@ -120,7 +115,7 @@ impl Loop {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let announcing = self.shared.announcer.borrow().deadline();
+        let announcing = self.shared.announcer().deadline();
         let announcing = announcing.map(|at| self.breathing.map_or(at, |breathing| breathing.max(at)));
         [announcing, self.ports.deadline(), self.probes.deadline(), self.conflicts.deadline()]
             .into_iter()

@@ -24,7 +24,7 @@ impl Loop {
 
     pub(super) fn ask(&mut self, address: IpAddr) {
         let Some(held) = self.held.get(&address) else { return };
-        self.shared.responder.borrow_mut().set_probed(address, true);
+        self.shared.responder().set_probed(address, true);
         for index in held.at.clone() {
             let Some(mac) = self.ports.mac(index) else { continue };
             let sent = match address {
@@ -38,7 +38,7 @@ impl Loop {
                 }
             };
             self.announced += u64::from(sent);
-            self.shared.announcer.borrow_mut().spend(1);
+            self.shared.announcer().spend(1);
         }
     }
 
@@ -80,7 +80,7 @@ impl Loop {
                 held.tell(Probed::Taken(mac));
                 self.withdraw(address);
             } else {
-                self.shared.responder.borrow_mut().set_probed(address, false);
+                self.shared.responder().set_probed(address, false);
                 if self.probes.heard(address, mac, now) {
                     let interface = self.name(interface);
                     self.tell(Event::Taken { address, mac, interface });

@@ -5,7 +5,7 @@ use crate::layer2::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
 
 impl Loop {
     pub(super) fn snapshot(&self) -> Snapshot {
-        let responder = self.shared.responder.borrow();
+        let responder = self.shared.responder();
         let answering = self.held.iter().filter(|(_, held)| held.is_answering());
         let interfaces = self.ports.iter().map(|(index, name, mac, filters)| {
             let counters = responder.counters().get(&index).cloned().unwrap_or_default();
