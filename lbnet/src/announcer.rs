@@ -151,6 +151,12 @@ impl Announcer {
         said
     }
 
+    /// Whether the budget has enough for one round of an address.
+    pub fn affords(&mut self, place: Place, now: Instant) -> bool {
+        self.credit.refill(now);
+        self.credit.has(frames(place))
+    }
+
     /// Frames that were sent beside those of [`Announcer::due`]; they count too, and what is due next waits for it.
     pub fn spend(&mut self, frames: u32) {
         self.credit.spend(frames);
@@ -220,7 +226,9 @@ impl Credit {
     }
 
     fn spend(&mut self, frames: u32) {
-        self.left -= self.price * i64::from(frames);
+        // A debt is paid back within a second, or the time that earns a burst, however large it was.
+        let most = self.most.max(1_000_000_000);
+        self.left = (self.left - self.price * i64::from(frames)).max(-most);
     }
 
     /// When there is enough for as many frames; `None` if that is not known to be later than now.

@@ -26,6 +26,9 @@ pub const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// A station that has not claimed an address for this long is taken to have given it up.
 pub const QUIET: Duration = Duration::from_mins(5);
 
+/// How many stations are told of for one address.
+const CROWD: usize = 8;
+
 /// How many stations are remembered at most, so that nobody can fill the memory.
 const MOST: usize = 1024;
 
@@ -61,6 +64,8 @@ pub struct Conflicts {
     members: BTreeSet<MacAddr>,
     seen: BTreeMap<(IpAddr, MacAddr), Sighting>,
     defended: BTreeMap<IpAddr, Instant>,
+    /// Nobody has been quiet for long enough before this.
+    next: Option<Instant>,
 }
 
 impl Conflicts {
@@ -82,8 +87,11 @@ impl Conflicts {
             return Reaction::default();
         }
         let Claim { address, mac, interface, .. } = claim;
-        let report = !self.seen.contains_key(&(address, mac));
-        if report && self.seen.len() >= MOST {
+        let is_new = !self.seen.contains_key(&(address, mac));
+        // Of a crowd only the first are news, the others are counted.
+        let from = (address, MacAddr::zero())..=(address, MacAddr::broadcast());
+        let report = is_new && self.seen.range(from).take(CROWD).count() < CROWD;
+        if is_new && self.seen.len() >= MOST {
             let longest_quiet =
                 self.seen.iter().min_by_key(|(_, sighting)| sighting.last).map(|(key, _)| *key);
             longest_quiet.and_then(|key| self.seen.remove(&key));
@@ -97,10 +105,25 @@ impl Conflicts {
         sighting.interface = interface;
         sighting.last = now;
         sighting.frames += 1;
+        self.next.get_or_insert(now + QUIET);
         Reaction {
             report,
             defend: self.policy == Policy::Defend && self.may_defend(address, now),
             give_way: self.policy == Policy::Yield,
+        }
+    }
+
+    /// Whether a hardware address is that of another member.
+    #[must_use]
+    pub fn is_member(&self, mac: MacAddr) -> bool {
+        self.members.contains(&mac)
+    }
+
+    /// A station that is known to claim an address does so still, while the address is not answered here.
+    pub fn heard_again(&mut self, claim: Claim, now: Instant) {
+        if let Some(sighting) = self.seen.get_mut(&(claim.address, claim.mac)) {
+            sighting.last = now;
+            sighting.frames += 1;
         }
     }
 
@@ -124,19 +147,23 @@ impl Conflicts {
 
     /// Drops the stations that have been quiet for [`QUIET`]; which they were.
     pub fn expire(&mut self, now: Instant) -> Vec<(IpAddr, MacAddr)> {
+        if self.next.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
         let is_over = |sighting: &Sighting| now.saturating_duration_since(sighting.last) >= QUIET;
         let over: Vec<_> =
             self.seen.iter().filter(|(_, sighting)| is_over(sighting)).map(|(key, _)| *key).collect();
         for key in &over {
             self.seen.remove(key);
         }
+        self.next = self.seen.values().map(|sighting| sighting.last + QUIET).min();
         over
     }
 
     /// When to ask [`Conflicts::expire`] again.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.seen.values().map(|sighting| sighting.last + QUIET).min()
+        self.next
     }
 
     /// Everybody who claims an address of ours: the address and the hardware address, and when that was heard.
@@ -167,8 +194,9 @@ mod tests {
         let sighting = Sighting { interface: 3, first: start, last: later, frames: 2 };
         assert_eq!(conflicts.seen().next(), Some((IpAddr::from([10, 0, 0, 1]), STRANGER, &sighting)));
 
-        assert_eq!(conflicts.deadline(), Some(later + QUIET));
+        assert_eq!(conflicts.deadline(), Some(start + QUIET));
         assert_eq!(conflicts.expire(start + QUIET), []);
+        assert_eq!(conflicts.deadline(), Some(later + QUIET));
         assert_eq!(conflicts.expire(later + QUIET).len(), 2);
         assert_eq!(conflicts.deadline(), None);
         assert_eq!(conflicts.heard(claim(1, STRANGER), later + QUIET), REPORT);
@@ -212,7 +240,8 @@ mod tests {
         for number in 0..3000_u32 {
             let [_, _, c, d] = number.to_be_bytes();
             let now = start + Duration::from_millis(number.into());
-            conflicts.heard(claim(1, MacAddr(2, 0, 0, 0, c, d)), now);
+            let reaction = conflicts.heard(claim(1, MacAddr(2, 0, 0, 0, c, d)), now);
+            assert_eq!(reaction.report, number < 8, "of a crowd the first are told of");
         }
         assert_eq!(conflicts.seen().count(), MOST);
         assert!(conflicts.seen().any(|(_, mac, _)| mac == MacAddr(2, 0, 0, 0, 0x0b, 0xb7)));

@@ -1,7 +1,7 @@
 //! Whether anybody has an address already, asked before it is used for the first time (RFC 5227 section 2.1, RFC 4862
 //! section 5.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ impl Default for Profile {
     }
 }
 
+/// How many stations are told of for one address, so that nobody can make a flood of news.
+const CROWD: usize = 8;
+
 /// Something that a probe comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -45,7 +48,7 @@ pub struct Probes {
     under_way: BTreeMap<IpAddr, Probe>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Probe {
     asked: u32,
     next: Instant,
@@ -53,6 +56,8 @@ struct Probe {
     taken_by: Option<MacAddr>,
     /// How often it was found taken.
     found_taken: u32,
+    /// Who was told of. Of a crowd only the first.
+    told: BTreeSet<MacAddr>,
 }
 
 impl Probes {
@@ -69,18 +74,39 @@ impl Probes {
             next: now,
             taken_by: None,
             found_taken: 0,
+            told: BTreeSet::new(),
         });
     }
 
     /// The address is known to be taken: it is probed after a while.
     pub fn taken(&mut self, address: IpAddr, by: MacAddr, now: Instant) {
-        let before = self.under_way.get(&address).map_or(0, |probe| probe.found_taken);
+        let before = self.under_way.remove(&address);
+        let (before, mut told) = before.map_or((0, BTreeSet::new()), |probe| (probe.found_taken, probe.told));
         let found_taken = before.saturating_add(1);
+        if told.len() < CROWD {
+            told.insert(by);
+        }
         let mut hasher = DefaultHasher::new();
         (address, by.octets(), found_taken).hash(&mut hasher);
         let share = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
         let next = now + self.profile.again + self.profile.again / 2 * share / 1000;
-        self.under_way.insert(address, Probe { asked: 0, next, taken_by: Some(by), found_taken });
+        self.under_way.insert(address, Probe { asked: 0, next, taken_by: Some(by), found_taken, told });
+    }
+
+    /// It could not be asked: that is tried again after a while, and counts for nothing.
+    pub fn postpone(&mut self, address: IpAddr, now: Instant) {
+        if let Some(probe) = self.under_way.get_mut(&address) {
+            (probe.asked, probe.next) = (0, now + self.profile.again);
+        }
+    }
+
+    /// Asks at once again for the addresses that were found taken by these.
+    pub fn hurry(&mut self, by: impl Fn(MacAddr) -> bool, now: Instant) {
+        for probe in self.under_way.values_mut() {
+            if probe.taken_by.is_some_and(&by) {
+                (probe.asked, probe.next) = (0, now);
+            }
+        }
     }
 
     /// Gives a probe up.
@@ -97,15 +123,15 @@ impl Probes {
     /// Somebody has the address; whether that is news. It is probed again after a while.
     pub fn heard(&mut self, address: IpAddr, from: MacAddr, now: Instant) -> bool {
         let Some(probe) = self.under_way.get(&address) else { return false };
-        let is_news = probe.taken_by != Some(from);
+        let is_news = probe.told.len() < CROWD && !probe.told.contains(&from);
         self.taken(address, from, now);
         is_news
     }
 
-    /// How many addresses are probed, or were found taken.
+    /// How many addresses are probed that nobody was found to have.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.under_way.len()
+    pub fn asking(&self) -> usize {
+        self.under_way.values().filter(|probe| probe.taken_by.is_none()).count()
     }
 
     /// Whether nothing is under way.

@@ -153,7 +153,10 @@ impl Question {
             IpAddr::V4(target) => {
                 let answer = ArpFrame::parse(frame).ok()?;
                 let ours = answer.operation == Operation::Reply && answer.sender_ip == target;
-                (ours && answer.destination == self.mac).then_some(answer.sender_mac)
+                // RFC 3927 section 2.5 has replies about link-local addresses broadcast.
+                let to_us = answer.destination == self.mac
+                    || answer.destination.is_broadcast() && answer.target_mac == self.mac;
+                (ours && to_us).then_some(answer.sender_mac)
             }
             IpAddr::V6(target) => {
                 let NdpFrame::Advertisement(answer) = NdpFrame::parse(frame).ok()? else { return None };

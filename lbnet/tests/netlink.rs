@@ -182,6 +182,19 @@ fn what_a_bridge_tells_of_its_ports_is_no_news_of_a_link() {
 }
 
 #[test]
+fn what_a_wireless_interface_tells_of_its_scans_is_no_news_of_a_link() {
+    const IFLA_WIRELESS: u16 = 11;
+    let mut table = Table::default();
+    table.apply(&ETH0.is_new());
+    let header =
+        [&[0, 0][..], &ARPHRD_ETHER.to_ne_bytes(), &2_u32.to_ne_bytes(), &GOOD.to_ne_bytes(), &[0; 4]];
+    let scan =
+        [header.concat(), attribute(IFLA_IFNAME, b"eth0\0"), attribute(IFLA_WIRELESS, &[0; 16])].concat();
+    assert_eq!(table.apply(&message(RTM_NEWLINK, &scan)), None);
+    assert_eq!(usable(&table), ["eth0"]);
+}
+
+#[test]
 fn addresses_come_and_go_with_who_has_them() {
     let mut table = Table::default();
     let six: IpAddr = "fd00:3::b".parse().unwrap();

@@ -63,7 +63,7 @@ fn chosen(arguments: &WhohasArguments, host: &Table) -> Result<Vec<Interface>, F
     } else {
         Rule::matching(arguments.interfaces.clone())
     };
-    let chosen = rule.choose(arguments.address, usable.into_iter(), &Segments::default());
+    let chosen = rule.choose(arguments.address, usable.into_iter(), std::iter::empty(), &Segments::default());
     if chosen.is_empty() {
         let why = |it: &Interface| Some(format!("\n  {}: {}", it.name, selection.usable(it).err()?));
         return Err(Failure::NoInterface(of_host.values().filter_map(why).collect()));

@@ -73,6 +73,9 @@ pub async fn run(
             Some(()) = events.next() => Vec::new(),
         };
         for effect in effects {
+            if let Effect::Withdraw { address, .. } = &effect {
+                on_wire.withdrawn(*address);
+            }
             let told = carry_out(effect, &layer2, &settings.node);
             events.extend(told.map(|event| send(recorder.clone(), event)));
         }

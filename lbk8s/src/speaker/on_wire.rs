@@ -86,6 +86,11 @@ impl OnWire {
         Vec::new()
     }
 
+    /// An address is not announced by this node any more.
+    pub(super) fn withdrawn(&mut self, address: IpAddr) {
+        self.taken.remove(&address);
+    }
+
     /// Waits for the next claim that is a conflict, because the address did not move; the events about it.
     pub(super) async fn confirmed(&mut self, speaker: &Speaker) -> Vec<Event> {
         loop {

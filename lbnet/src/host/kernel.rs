@@ -3,8 +3,11 @@
 //! It does for every address that it has on any of its interfaces, down or up: what kube-proxy puts on `kube-ipvs0`
 //! is among them. `arp_ignore` cures it. For IPv6 it answers on the interface that has the address, and no other.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use crate::Interface;
 use crate::interface::table::Table;
@@ -66,6 +69,28 @@ impl ArpIgnore {
             // 0: "reply for any local target IP address, configured on any interface"; 3: not for addresses of the
             // host's own scope, which no Service has; the others are reserved
             _ => true,
+        }
+    }
+}
+
+/// What was read a moment ago, so that thousands of addresses cost no more than one.
+#[derive(Debug, Default)]
+pub(crate) struct ArpIgnores(RefCell<BTreeMap<String, (Instant, ArpIgnore)>>);
+
+/// How long a setting that was read is taken for what it is.
+const FRESH: Duration = Duration::from_millis(50);
+
+impl ArpIgnores {
+    pub(crate) fn of(&self, interface: &str) -> ArpIgnore {
+        let now = Instant::now();
+        let mut known = self.0.borrow_mut();
+        match known.get(interface) {
+            Some((at, setting)) if now.saturating_duration_since(*at) < FRESH => *setting,
+            _ => {
+                let setting = ArpIgnore::read(interface);
+                known.insert(interface.to_owned(), (now, setting));
+                setting
+            }
         }
     }
 }

@@ -7,5 +7,6 @@ mod neighbours;
 
 pub use addresses::HostAddresses;
 pub use interfaces::interfaces;
+pub(crate) use kernel::ArpIgnores;
 pub use kernel::{ArpIgnore, KernelAnswer, kernel_answers};
 pub use neighbours::{Neighbour, neighbours};

@@ -52,6 +52,12 @@ impl Interface {
         self.subnets().any(|net| net.contains(&address))
     }
 
+    /// What of it counts for where addresses are answered: of its addresses only the subnets.
+    #[cfg(feature = "announce")]
+    pub(crate) fn for_placing(&self) -> Self {
+        Self { addresses: self.subnets().collect(), ..self.clone() }
+    }
+
     /// Its subnets, but for link-local ones, which are the same on all interfaces.
     fn subnets(&self) -> impl Iterator<Item = IpNet> + '_ {
         let of_lan = |net: &IpNet| match net.addr() {

@@ -16,7 +16,8 @@ enum Where {
 }
 
 impl Rule {
-    /// On the usable interfaces that carry the address's subnet; if there is none, on all usable ones.
+    /// On the usable interfaces that carry the address's subnet; if the host has no interface that does, on all usable
+    /// ones. While the one that carries it is down it is answered nowhere: other LANs do not look for it.
     #[must_use]
     pub fn any() -> Self {
         Self(Where::Carrying { else_all: true })
@@ -40,12 +41,14 @@ impl Rule {
         Self(Where::Matching(patterns))
     }
 
-    /// The indexes of the interfaces that answer for `address`, of those that are `usable`: of several in one
+    /// The indexes of the interfaces that answer for `address`, of those that are `usable`; `down` are those that would
+    /// be, if they were up and had a carrier. Of several in one
     /// segment only that with the lowest index, so that nobody there hears two answers.
     pub fn choose<'a>(
         &self,
         address: IpAddr,
         usable: impl Iterator<Item = &'a Interface> + Clone,
+        mut down: impl Iterator<Item = &'a Interface>,
         segments: &Segments,
     ) -> BTreeSet<u32> {
         let chosen: Vec<&Interface> = match &self.0 {
@@ -54,7 +57,8 @@ impl Rule {
             }
             Where::Carrying { else_all } => {
                 let carrying: Vec<&Interface> = usable.clone().filter(|it| it.carries(address)).collect();
-                if carrying.is_empty() && *else_all { usable.collect() } else { carrying }
+                let nobody_does = carrying.is_empty() && !down.any(|it| it.carries(address));
+                if nobody_does && *else_all { usable.collect() } else { carrying }
             }
         };
         segments.one_each(chosen)
@@ -67,7 +71,7 @@ mod tests {
     use crate::interface::interface;
 
     fn choose(rule: &Rule, address: &str, all: &[Interface], segments: &Segments) -> Vec<u32> {
-        rule.choose(address.parse().unwrap(), all.iter(), segments).into_iter().collect()
+        rule.choose(address.parse().unwrap(), all.iter(), [].iter(), segments).into_iter().collect()
     }
 
     #[test]
@@ -87,6 +91,18 @@ mod tests {
         assert_eq!(choose(&Rule::named(BTreeSet::from(["eth0".to_owned()])), "10.0.1.9"), [2]);
         assert_eq!(choose(&Rule::named(BTreeSet::from(["eth*".to_owned()])), "10.0.1.9"), [0; 0]);
         assert_eq!(choose(&Rule::matching(vec!["eth*".parse().unwrap()]), "10.0.1.9"), [2, 3]);
+    }
+
+    #[test]
+    fn while_the_interface_that_carries_the_subnet_is_down_no_other_answers() {
+        let up = [interface(2, "eth0", &["10.0.0.1/24"])];
+        let down = [interface(3, "eth1", &["10.0.1.1/24"])];
+        let choose = |address: &str| {
+            let segments = Segments::default();
+            Rule::any().choose(address.parse().unwrap(), up.iter(), down.iter(), &segments)
+        };
+        assert_eq!(choose("10.0.1.9"), BTreeSet::new());
+        assert_eq!(choose("10.9.9.9"), BTreeSet::from([2]));
     }
 
     #[test]

@@ -115,6 +115,10 @@ fn link(message: &LinkMessage) -> Option<Interface> {
         controller: None,
         addresses: BTreeSet::new(),
     };
+    // What a wireless interface tells of its scans has nothing of the link in it but the index and the flags.
+    if message.attributes.iter().any(|it| matches!(it, LinkAttribute::Wireless(_))) {
+        return None;
+    }
     let mut in_vrf = false;
     for attribute in &message.attributes {
         match attribute {

@@ -23,6 +23,7 @@ pub(super) struct Listening {
 enum Wish {
     Listen(u32, Ipv6Addr),
     Ignore(Ipv6Addr),
+    IgnoreAt(u32, Ipv6Addr),
     Retry(u32),
     Gone(u32),
 }
@@ -51,6 +52,11 @@ impl Listening {
 
     pub(super) fn ignore(&self, address: Ipv6Addr) {
         self.wish(Wish::Ignore(address));
+    }
+
+    /// Listens for an address on one interface no more.
+    pub(super) fn ignore_at(&self, interface: u32, address: Ipv6Addr) {
+        self.wish(Wish::IgnoreAt(interface, address));
     }
 
     /// An interface has changed; what was refused there may be let through now.
@@ -106,6 +112,7 @@ fn serve(
                 }
             }
             Wish::Ignore(address) => groups.ignore(address),
+            Wish::IgnoreAt(interface, address) => groups.ignore_at(interface, address),
             Wish::Retry(interface) => {
                 if let Err(error) = groups.retry(interface) {
                     tracing::debug!(interface, %error, "multicast groups are still refused");

@@ -54,6 +54,8 @@ pub struct FilterState {
     pub refused: u64,
     /// The longest that is tried.
     longest: usize,
+    /// How many addresses there were when one was refused; with fewer it is tried in full again.
+    refused_with: usize,
     is_open: bool,
     is_stale: bool,
 }
@@ -64,6 +66,8 @@ pub(super) struct Followed {
     pub(super) events: Vec<Event>,
     /// The interfaces, by index, on which every address is to be announced again.
     pub(super) renewed: BTreeSet<u32>,
+    /// Those that could not be opened, with their names.
+    pub(super) failed: BTreeMap<u32, (String, OpenError)>,
 }
 
 impl Ports {
@@ -125,7 +129,7 @@ impl Ports {
             let Some(nonzero) = NonZeroU32::new(index) else { continue };
             let interface = name.to_owned();
             match self.start(nonzero, name, port) {
-                Err(error) => followed.events.push(Event::Failed { interface, error }),
+                Err(error) => drop(followed.failed.insert(index, (interface, error))),
                 Ok(open) => {
                     self.open.insert(index, open);
                     followed.renewed.insert(index);
@@ -153,6 +157,7 @@ impl Ports {
                 replaced: 0,
                 refused: 0,
                 longest: usize::MAX,
+                refused_with: 0,
                 is_open: false,
                 is_stale: false,
             };
@@ -183,11 +188,7 @@ impl Ports {
         }
         for (protocol, (socket, state)) in of_family(&mut open.sockets, address) {
             state.is_stale = true;
-            if !state.is_open {
-                // A short program, which costs little and is never refused for its length.
-                state.attach(socket, &Filter::open(protocol));
-                state.is_open = true;
-            }
+            state.open(protocol, socket);
         }
         self.narrow_at.get_or_insert(now + GATHER);
     }
@@ -239,6 +240,11 @@ impl Ports {
 impl FilterState {
     fn narrow(&mut self, protocol: Protocol, socket: &BlockingSocket, heard: &BTreeSet<IpAddr>, echo: bool) {
         self.is_stale = false;
+        if heard.len() < self.refused_with {
+            (self.longest, self.refused_with) = (usize::MAX, 0);
+        }
+        // The kernel counts the old program until the new one is in its place, so that two long ones may be too much.
+        self.open(protocol, socket);
         loop {
             let filter = Filter::narrow(protocol, heard, echo, self.longest);
             if self.attach(socket, &filter) {
@@ -246,12 +252,29 @@ impl FilterState {
                 return;
             }
             self.refused += 1;
+            self.refused_with = heard.len();
             if filter.program().len() <= SHORTEST {
                 // What is attached lets through what the last change needed; the responder sorts it out.
                 return;
             }
             self.longest = filter.program().len() / 2;
         }
+    }
+
+    /// Lets everything pass that could be a question, by a short program that costs little.
+    fn open(&mut self, protocol: Protocol, socket: &BlockingSocket) {
+        if self.is_open {
+            return;
+        }
+        if !self.attach(socket, &Filter::open(protocol)) {
+            // Not even that fits beside the present one.
+            self.refused += 1;
+            self.exact = false;
+            if let Err(error) = socket.hear_all() {
+                tracing::warn!(?protocol, %error, "a filter cannot be taken away");
+            }
+        }
+        self.is_open = true;
     }
 
     fn attach(&mut self, socket: &BlockingSocket, filter: &Filter) -> bool {

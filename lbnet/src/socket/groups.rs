@@ -77,6 +77,13 @@ impl Groups {
         }
     }
 
+    /// Listens for `address` no more on one interface.
+    pub fn ignore_at(&mut self, interface: u32, address: Ipv6Addr) {
+        if let Some(joined) = self.0.get_mut(&interface) {
+            joined.ignore(interface, address);
+        }
+    }
+
     /// Tries again what was refused on an interface.
     ///
     /// # Errors

@@ -130,6 +130,14 @@ impl BlockingSocket {
         attach(&self.0, filter)
     }
 
+    /// Hears everything of its protocol from now on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn hear_all(&self) -> io::Result<()> {
+        self.0.detach_filter()
+    }
+
     /// Waits for the next frame; one that is longer than the buffer is cut to it. Nothing after a while without one,
     /// so that a thread can see whether it is still wanted.
     ///

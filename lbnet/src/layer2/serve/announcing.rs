@@ -30,8 +30,11 @@ impl Loop {
 
     /// Announces out of turn, because somebody else claims the address.
     pub(super) fn defend(&mut self, place: (IpAddr, u32), now: Instant) {
-        let frames = self.send_round(place, false, now);
-        self.shared.announcer().spend(frames);
+        // Whoever makes thousands of addresses need a defence does not get the frames of all others for it.
+        if self.shared.announcer().affords(place, now) {
+            let frames = self.send_round(place, false, now);
+            self.shared.announcer().spend(frames);
+        }
     }
 
     /// Sends one round of announcements; how many of its frames went to everybody. Those to askers are paid for here.

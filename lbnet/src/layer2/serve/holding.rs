@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Loop;
-use crate::host::{ArpIgnore, kernel_answers};
+use crate::host::kernel_answers;
 use crate::interface::Unusable;
 use crate::layer2::held::{Held, Mode};
 use crate::layer2::{Event, Probed};
@@ -18,7 +18,7 @@ const MOST_PROBED: usize = 50;
 impl Loop {
     /// The address is ours from now on, or is ours by another rule.
     pub(super) fn take(&mut self, address: IpAddr, rule: Rule, is_new: bool) {
-        let probes = is_new && self.probes.len() < MOST_PROBED;
+        let probes = is_new && self.probes.asking() < MOST_PROBED;
         match self.held.get_mut(&address) {
             None => {
                 let mode = if probes { Mode::Waiting } else { Mode::Answering };
@@ -29,12 +29,14 @@ impl Loop {
                 }
             }
             Some(held) if held.is_answering() && held.rule == rule => {}
-            // One that was found taken, or is being probed, stays so unless it is not new any more.
-            Some(held) if is_new && !held.is_answering() => {
+            // One that is being probed, or was found taken, stays so by its new rule too.
+            Some(held) if matches!(held.mode, Mode::Waiting) || is_new && !held.is_answering() => {
                 held.tell(Probed::NotAsked);
-                held.rule = rule;
                 held.mode = Mode::Waiting;
-                self.place(address);
+                if held.rule != rule {
+                    held.rule = rule;
+                    self.place(address);
+                }
             }
             Some(held) => {
                 held.tell(Probed::NotAsked);
@@ -86,7 +88,7 @@ impl Loop {
     pub(super) fn place(&mut self, address: IpAddr) {
         let now = Instant::now();
         let Some(held) = self.held.get_mut(&address) else { return };
-        let chosen = held.rule.choose(address, self.answering.iter(), &self.segments);
+        let chosen = held.rule.choose(address, self.answering.iter(), self.down.iter(), &self.segments);
         let is_answering = held.is_answering();
         let before = std::mem::replace(&mut held.at, chosen.clone());
         let answered = if is_answering { chosen.clone() } else { BTreeSet::new() };
@@ -94,6 +96,12 @@ impl Loop {
         for index in before.difference(&chosen) {
             self.shared.announcer().withdraw((address, *index));
             self.ports.ignore(*index, address, now);
+            // A link that is only down keeps its groups for when it is back.
+            if let IpAddr::V6(address) = address
+                && self.ports.is_open(*index)
+            {
+                self.groups.ignore_at(*index, address);
+            }
         }
         for index in chosen.difference(&before) {
             // Questions come in before anybody is told to ask here.
@@ -132,7 +140,7 @@ impl Loop {
         let table = self.monitor.table();
         let is_here = table.holders(address).next().is_some();
         let on = held.at.iter().filter_map(|index| table.interfaces().get(index));
-        let kernel = kernel_answers(address, table, on, ArpIgnore::read);
+        let kernel = kernel_answers(address, table, on, |name| self.arp_ignore.of(name));
         // Where the kernel has the address it answers ping, whether it answers ARP or not.
         self.shared.responder().set_echo(address, self.settings.echo && !is_here);
         let is_news = kernel.is_some() && kernel != held.kernel;

@@ -19,6 +19,7 @@ use super::ports::Ports;
 use super::readers::Shared;
 use super::{Command, Event, Probed, Settings, StartError};
 use crate::conflict::Conflicts;
+use crate::host::ArpIgnores;
 use crate::interface::monitor::Monitor;
 use crate::probe::{Probes, Step};
 use crate::responder::Claim;
@@ -36,6 +37,13 @@ pub(in crate::layer2) struct Loop {
     segments: Segments,
     /// The interfaces that answer, as they were when every address was placed last.
     answering: Vec<Interface>,
+    /// Those that would, if they were up and had a carrier.
+    down: Vec<Interface>,
+    /// Those that could not be opened, by index, which has been told.
+    failed: BTreeSet<u32>,
+    /// When to try them again.
+    retry_at: Option<Instant>,
+    arp_ignore: ArpIgnores,
     shared: Shared,
     conflicts: Conflicts,
     probes: Probes,
@@ -72,6 +80,10 @@ impl Loop {
             refusals,
             segments: Segments::default(),
             answering: Vec::new(),
+            down: Vec::new(),
+            failed: BTreeSet::new(),
+            retry_at: None,
+            arp_ignore: ArpIgnores::default(),
             shared,
             claims,
             held: BTreeMap::new(),
@@ -117,14 +129,16 @@ impl Loop {
     fn deadline(&self) -> Option<Instant> {
         let announcing = self.shared.announcer().deadline();
         let announcing = announcing.map(|at| self.breathing.map_or(at, |breathing| breathing.max(at)));
-        [announcing, self.ports.deadline(), self.probes.deadline(), self.conflicts.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let others =
+            [self.ports.deadline(), self.probes.deadline(), self.conflicts.deadline(), self.retry_at];
+        [announcing].into_iter().chain(others).flatten().min()
     }
 
     fn on_time(&mut self, now: Instant) {
         self.ports.narrow(now);
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.follow_interfaces();
+        }
         for step in self.probes.due(now) {
             match step {
                 Step::Ask(address) => self.ask(address),
@@ -153,7 +167,11 @@ impl Loop {
                 }
             }
             Command::Withdraw(address) => self.withdraw(address),
-            Command::Members(members) => self.conflicts.set_members(members),
+            Command::Members(members) => {
+                // An address that only a member answered for is asked for again: it may be free.
+                self.probes.hurry(|mac| members.contains(&mac), Instant::now());
+                self.conflicts.set_members(members);
+            }
             Command::Snapshot(answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.snapshot());

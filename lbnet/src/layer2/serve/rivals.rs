@@ -25,6 +25,7 @@ impl Loop {
     pub(super) fn ask(&mut self, address: IpAddr) {
         let Some(held) = self.held.get(&address) else { return };
         self.shared.responder().set_probed(address, true);
+        let mut is_asked = false;
         for index in held.at.clone() {
             let Some(mac) = self.ports.mac(index) else { continue };
             let sent = match address {
@@ -37,8 +38,23 @@ impl Loop {
                     self.ports.send(index, Protocol::Ipv6, &frame.to_bytes())
                 }
             };
+            is_asked |= sent;
             self.announced += u64::from(sent);
             self.shared.announcer().spend(1);
+        }
+        if !is_asked {
+            self.not_asked(address);
+        }
+    }
+
+    /// No interface took the question: nothing is known of the address.
+    fn not_asked(&mut self, address: IpAddr) {
+        match self.held.get_mut(&address) {
+            Some(held) if matches!(held.mode, Mode::Probing(_)) => {
+                held.tell(Probed::NotAsked);
+                self.withdraw(address);
+            }
+            _ => self.probes.postpone(address, Instant::now()),
         }
     }
 
@@ -61,11 +77,18 @@ impl Loop {
         }
         let Some(held) = self.held.get_mut(&address) else { return };
         // A frame of ours that came back by another interface: both are in one segment.
-        let own = self.monitor.table().interfaces().values().find(|it| it.mac == Some(mac));
-        if let Some(own) = own.map(|own| own.index) {
-            if self.ports.is_open(own) && self.segments.heard_each_other(own, interface) {
+        let own = self.monitor.table().interfaces().values().filter(|it| it.mac == Some(mac));
+        let own: Vec<u32> = own.map(|own| own.index).collect();
+        if !own.is_empty() {
+            // A bond has the hardware address of one of its parts, and a VLAN that of its interface: which of them
+            // spoke is the one that answers for the address.
+            let spoke = own.iter().find(|own| self.ports.is_open(**own) && held.at.contains(*own));
+            if spoke.is_some_and(|spoke| self.segments.heard_each_other(*spoke, interface)) {
                 self.place_all();
             }
+            return;
+        }
+        if self.conflicts.is_member(mac) {
             return;
         }
         let now = Instant::now();
@@ -81,6 +104,7 @@ impl Loop {
                 self.withdraw(address);
             } else {
                 self.shared.responder().set_probed(address, false);
+                self.conflicts.heard_again(claim, now);
                 if self.probes.heard(address, mac, now) {
                     let interface = self.name(interface);
                     self.tell(Event::Taken { address, mac, interface });
