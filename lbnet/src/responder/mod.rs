@@ -3,10 +3,11 @@
 mod askers;
 mod counters;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use hashbrown::HashMap;
 use pnet_base::MacAddr;
 
 use self::askers::Askers;
@@ -29,7 +30,8 @@ pub struct Port {
 /// no copy, no allocation, however many addresses there are.
 #[derive(Debug, Clone, Default)]
 pub struct Responder {
-    /// Looked up, never walked: its order is random.
+    /// Looked up, never walked: its order is random. Nobody but its owner puts addresses into it, so that its hash
+    /// need not withstand keys that are made up to collide.
     view: HashMap<IpAddr, Entry>,
     counters: BTreeMap<u32, Counters>,
 }

@@ -21,6 +21,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("members_of_the_cluster_are_no_conflict", members),
         Case::new("a_new_address_that_is_free_is_announced_after_it_was_probed", free),
         Case::new("a_new_address_that_somebody_has_is_not_announced_until_he_gives_it_up", taken),
+        Case::new("what_is_taken_stays_so_by_another_rule_and_over_a_link_that_was_down", stays_taken),
+        Case::new("an_address_that_a_member_answers_for_is_not_taken", members_answer),
         Case::new("a_probe_tells_who_has_an_address_and_announces_nothing", probed),
     ]
 }
@@ -189,6 +191,55 @@ async fn taken() -> Result {
     site.client().answered(VIP, node.nic.mac).await?;
     placed(&layer2, VIP6, &["eth0"]).await?;
     assert_eq!(site.client().who_has(VIP6).await?, [node.nic.mac]);
+    Ok(())
+}
+
+async fn stays_taken() -> Result {
+    let site = Site::new().await?;
+    let (node, holder) = (site.node(11).await?, site.node(12).await?);
+    let (net, index) = (holder.host.net(), holder.host.net().index("eth0").await?);
+    net.add_address(index, VIP, 32).await?;
+    let (layer2, _events) = start(&node.host, settings(Policy::Report)).await?;
+    let is_taken = async || (layer2.snapshot().await.taken.contains_key(&VIP.into())).then_some(());
+    layer2.announce_new(VIP, Rule::any());
+    until("it is found taken", is_taken).await?;
+    layer2.announce(VIP, Rule::named(BTreeSet::from(["eth0".to_owned()])));
+    assert!(layer2.snapshot().await.addresses.is_empty(), "a new rule is no reason to answer");
+    site.lan.cut(&node.port).await?;
+    let gone = async || (!layer2.snapshot().await.interfaces.contains_key("eth0")).then_some(());
+    until("the link is seen to be down", gone).await?;
+    // Longer than until it is asked for again, which nobody can hear.
+    let begun = std::time::Instant::now();
+    until("the time to ask again is over", async || {
+        (begun.elapsed() > Duration::from_millis(800)).then_some(())
+    })
+    .await?;
+    assert!(layer2.snapshot().await.addresses.is_empty(), "not heard of is not free");
+    site.lan.heal(&node.port).await?;
+    until("it is asked for again", async || {
+        layer2.snapshot().await.interfaces.contains_key("eth0").then_some(())
+    })
+    .await?;
+    assert_eq!(site.client().who_has(VIP).await?, [holder.nic.mac]);
+    net.delete_address(index, VIP).await?;
+    site.client().answered(VIP, node.nic.mac).await?;
+    Ok(())
+}
+
+async fn members_answer() -> Result {
+    let site = Site::new().await?;
+    let (node, member) = (site.node(11).await?, site.node(12).await?);
+    // As the kernels of all nodes do with kube-proxy in its IPVS mode.
+    member.host.net().add_address(member.host.net().index("lo").await?, VIP, 32).await?;
+    let (layer2, _events) = start(&node.host, settings(Policy::Yield)).await?;
+    layer2.announce_new(VIP, Rule::any());
+    until("it is found taken", async || {
+        layer2.snapshot().await.taken.contains_key(&VIP.into()).then_some(())
+    })
+    .await?;
+    layer2.set_members(BTreeSet::from([member.nic.mac]));
+    placed(&layer2, VIP, &["eth0"]).await?;
+    assert!(layer2.snapshot().await.conflicts.is_empty());
     Ok(())
 }
 
