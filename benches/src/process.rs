@@ -12,13 +12,13 @@ pub fn resident_bytes() -> f64 {
     resident.unwrap_or(f64::NAN) * PAGE
 }
 
-/// How long the threads of this name have run so far, those that have ended left out (the first number of
+/// How long the threads whose names begin so have run so far, those that have ended left out (the first number of
 /// `/proc/self/task/*/schedstat` is in nanoseconds).
 #[must_use]
 pub fn cpu_time(thread: &str) -> Duration {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten().map(|task| task.path());
-    let named = tasks
-        .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == thread));
+    let named =
+        tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(thread)));
     let run = named.filter_map(|task| {
         let numbers = fs::read_to_string(task.join("schedstat")).ok()?;
         numbers.split(' ').next()?.parse::<u64>().ok()

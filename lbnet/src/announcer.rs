@@ -116,12 +116,14 @@ impl Announcer {
         }
     }
 
+    /// Whether any claim waits for its first word.
+    #[must_use]
+    pub fn has_first_words(&self) -> bool {
+        matches!(self.queue.first_key_value(), Some((Turn::First(..), _)))
+    }
+
     /// Somebody asked for the address: if its first word is not out yet, it goes before the others.
     pub fn asked(&mut self, place: Place, now: Instant) {
-        // Nothing is looked up while no first word is waiting, which is nearly always.
-        if !matches!(self.queue.first_key_value(), Some((Turn::First(..), _))) {
-            return;
-        }
         if let Some(claim) = self.claims.get(&place).copied().filter(|claim| claim.round == 0) {
             self.queue.remove(&claim.turn());
             self.schedule(place, Claim { asked: Some(now), ..claim });

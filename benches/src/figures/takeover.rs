@@ -159,7 +159,7 @@ async fn takeover(site: &Site, family: &str, protocol: Protocol, of: Numbered) -
         round_trip("round trip meanwhile, p99", |taken| percentile(taken, 99)),
         round_trip("round trip meanwhile, longest", |taken| percentile(taken, 100)),
         row(&format!("unanswered of {asked} questions meanwhile"), unanswered, "", "none"),
-        row("CPU time of the answering thread", cpu.as_secs_f64(), "s", ""),
+        row("CPU time of the answering threads", cpu.as_secs_f64(), "s", ""),
         row("memory of the process", memory_after / 1e6, "MB", "").beside("before it", memory / 1e6),
     ];
     if protocol == Protocol::Ipv6 {

@@ -116,7 +116,7 @@ async fn sustained(site: &Site) -> Result<[Figure; 2]> {
     Ok([
         Figure::new(rate, ours.per_second(), "/s", "at least those of the loop")
             .beside(loops, bare.per_second()),
-        Figure::new("the answering thread's CPU time for each of them", ours.cpu_each(), "µs", "")
+        Figure::new("the answering threads' CPU time for each of them", ours.cpu_each(), "µs", "")
             .beside(loops, bare.cpu_each()),
     ])
 }

@@ -22,6 +22,8 @@ pub(super) struct Shared {
     responder: Arc<Mutex<Responder>>,
     announcer: Arc<Mutex<Announcer>>,
     claims: mpsc::Sender<Claim>,
+    /// Whether addresses wait for their first announcement. Only then it matters who asks for which.
+    first_words: Arc<AtomicBool>,
 }
 
 /// What all readers of one interface share with the loop.
@@ -55,11 +57,16 @@ impl Shared {
     pub(super) fn new(announcer: Announcer) -> (Self, mpsc::Receiver<Claim>) {
         let (claims, heard) = mpsc::channel(CLAIMS);
         let announcer = Arc::new(Mutex::new(announcer));
-        (Self { responder: Arc::default(), announcer, claims }, heard)
+        (Self { responder: Arc::default(), announcer, claims, first_words: Arc::default() }, heard)
     }
 
     pub(super) fn responder(&self) -> MutexGuard<'_, Responder> {
         self.responder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether addresses wait for their first announcement from now on.
+    pub(super) fn set_first_words(&self, waiting: bool) {
+        self.first_words.store(waiting, Ordering::Relaxed);
     }
 
     pub(super) fn announcer(&self) -> MutexGuard<'_, Announcer> {
@@ -143,7 +150,9 @@ impl Reader {
             if let Err(error) = self.socket.send(&buffer[..answered.length]) {
                 tracing::debug!(?port, %error, "an answer was not sent");
             }
-            self.shared.announcer().asked((answered.address, port.index), now);
+            if self.shared.first_words.load(Ordering::Relaxed) {
+                self.shared.announcer().asked((answered.address, port.index), now);
+            }
         }
         if let Some(claim) = verdict.claim {
             // If the loop has enough to do, this one says nothing that the others do not.

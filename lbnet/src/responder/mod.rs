@@ -38,8 +38,9 @@ pub struct Responder {
 
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    /// By index.
-    interfaces: BTreeSet<u32>,
+    /// The first interface that answers, by index: nearly always the only one, and then nothing else is looked up.
+    first: Option<u32>,
+    others: BTreeSet<u32>,
     /// Whether `ping` is answered here, in user space.
     echo: bool,
     /// Whether it is being found out if the address is free.
@@ -123,8 +124,9 @@ pub const ANSWER_LEN: usize = NDP_FRAME_LEN;
 impl Responder {
     /// Answers for `address` on the interfaces with these indexes, and on no other. Without any, the address
     /// is still ours, but unanswered: who else claims it is told all the same.
-    pub fn set(&mut self, address: IpAddr, interfaces: BTreeSet<u32>) {
-        self.view.entry(address).or_default().interfaces = interfaces;
+    pub fn set(&mut self, address: IpAddr, mut interfaces: BTreeSet<u32>) {
+        let entry = self.view.entry(address).or_default();
+        (entry.first, entry.others) = (interfaces.pop_first(), interfaces);
     }
 
     /// Whether `ping` is answered for an address of ours; it is not, unless said here.
@@ -269,8 +271,8 @@ impl Responder {
     fn answering(&mut self, address: IpAddr, port: Port) -> Result<&mut Entry, Drop> {
         match self.view.get_mut(&address) {
             None => Err(Drop::ForeignTarget),
-            Some(entry) if !entry.interfaces.contains(&port.index) => Err(Drop::OtherInterface),
-            Some(entry) => Ok(entry),
+            Some(entry) if entry.first == Some(port.index) || entry.others.contains(&port.index) => Ok(entry),
+            Some(_) => Err(Drop::OtherInterface),
         }
     }
 

@@ -22,6 +22,7 @@ impl Loop {
             return;
         }
         let due = self.shared.announcer().due(now, AT_A_TIME);
+        self.shared.set_first_words(self.shared.announcer().has_first_words());
         self.breathing = (due.len() == AT_A_TIME).then_some(now + BREATH);
         for Due { place, first } in due {
             self.send_round(place, first, now);
