@@ -4,8 +4,8 @@
 //! [`Announcer`] maps `(claim, now)` to the announcements that are due, [`Conflicts`] and [`probe::Probes`] say
 //! what to make of other stations with our addresses. None of them knows a socket or a clock. With the feature
 //! `announce` (on by default) [`Layer2`] carries them on the real interfaces of this host: packet sockets with a
-//! kernel filter on each, multicast groups, interfaces followed by netlink, and a thread of its own, so that nothing
-//! else delays an answer.
+//! kernel filter and a thread on each, so that nothing else delays an answer, multicast groups, and interfaces followed
+//! by netlink.
 //!
 //! ```no_run
 //! use lbnet::{Layer2, Rule, Settings};

@@ -1,7 +1,8 @@
 //! The loop that answers and announces on the real interfaces of this host.
 //!
-//! It has a thread and a runtime of its own, so that nothing else in the process delays an answer. All its
-//! state belongs to that thread; the handle sends it messages.
+//! It has a thread and a runtime of its own; the handle sends it messages. Each socket has a thread too, which answers
+//! at once: neither the loop nor anything else in the process delays it. They share the responder, under a lock that
+//! is held for one decision.
 
 mod held;
 mod listening;
