@@ -10,7 +10,7 @@ use lbnet::wire::Operation;
 use lbnet::{ArpFrame, NdpFrame, Solicitation};
 use socket2::Socket;
 
-use crate::bare;
+use crate::packet;
 
 /// How long an answer is waited for.
 pub const PATIENCE: Duration = Duration::from_millis(500);
@@ -39,7 +39,7 @@ impl Asker {
     /// # Errors
     /// What the kernel says.
     pub fn open(nic: Nic, index: u32, protocol: Protocol) -> io::Result<Self> {
-        Ok(Self { socket: bare::open(index, protocol, PATIENCE)?, nic })
+        Ok(Self { socket: packet::open(index, protocol, PATIENCE)?, nic })
     }
 
     /// The question who has `target`.

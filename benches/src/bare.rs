@@ -1,58 +1,23 @@
-//! The least that a program in user space can do: blocking packet sockets, and a loop that answers by one.
+//! The least that a program in user space can do: a loop that answers by a blocking packet socket.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::Ipv4Addr;
-use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lbnet::filter::{Filter, Protocol};
+use lbnet::filter::Protocol;
 use lbnet::wire::ARP_FRAME_LEN;
-use pnet_datalink::{ChannelType, Config, NetworkInterface};
-use socket2::{Domain, SockFilter, Socket, Type};
+use socket2::Socket;
 
+use crate::packet;
 use crate::site::{Result, Site};
 
 /// The name of the answering thread.
 pub const THREAD: &str = "bare";
 /// How often the loop looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Opens a blocking packet socket on the interface with this index of the calling thread's namespace. It hears every
-/// question and answer of the protocol; reading gives up after `patience`.
-///
-/// # Errors
-/// What the kernel says.
-pub fn open(index: u32, protocol: Protocol, patience: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    let filter = Filter::open(protocol);
-    let program = filter.program().iter().map(|it| SockFilter::new(it.code, it.yes, it.no, it.k));
-    socket.attach_filter(&program.collect::<Vec<_>>())?;
-    let interface = NetworkInterface {
-        name: String::new(),
-        description: String::new(),
-        index,
-        mac: None,
-        ips: Vec::new(),
-        flags: 0,
-    };
-    let config = Config {
-        // The channel closes the descriptor that it is given, so it gets one of its own.
-        socket_fd: Some(socket.try_clone()?.into_raw_fd()),
-        channel_type: ChannelType::Layer3(protocol.ethertype()),
-        promiscuous: false,
-        read_buffer_size: 0,
-        write_buffer_size: 0,
-        ..Config::default()
-    };
-    // It binds the socket, and makes it non-blocking.
-    drop(pnet_datalink::channel(&interface, config)?);
-    socket.set_nonblocking(false)?;
-    socket.set_read_timeout(Some(patience))?;
-    Ok(socket)
-}
 
 /// A thread of the node that answers ARP for one address, until it is dropped.
 #[derive(Debug)]
@@ -71,7 +36,7 @@ impl Bare {
         let ended = Arc::new(AtomicBool::new(false));
         let is_ended = Arc::clone(&ended);
         let started = site.node.run(move || async move {
-            let socket = open(index, Protocol::Arp, LOOK)?;
+            let socket = packet::open(index, Protocol::Arp, LOOK)?;
             let serve = move || serve(&socket, mac, address, &is_ended);
             std::thread::Builder::new().name(THREAD.to_owned()).spawn(serve)
         });

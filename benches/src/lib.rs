@@ -8,6 +8,7 @@ pub mod asker;
 pub mod bare;
 pub mod baseline;
 pub mod figures;
+pub mod packet;
 pub mod process;
 pub mod site;
 
