@@ -144,7 +144,13 @@ impl Reader {
             if self.leg.is_closed() {
                 return;
             }
-            responder.answer(now, port, frame, buffer)
+            let verdict = responder.answer(now, port, frame, buffer);
+            if let Some(claim) = verdict.claim {
+                // Under the lock, so that what is counted is on its way. If the loop has enough to do, this one says
+                // nothing that the others do not.
+                let _ = self.shared.claims.try_send(claim);
+            }
+            verdict
         };
         if let Ok(answered) = verdict.answer {
             if let Err(error) = self.socket.send(&buffer[..answered.length]) {
@@ -153,10 +159,6 @@ impl Reader {
             if self.shared.first_words.load(Ordering::Relaxed) {
                 self.shared.announcer().asked((answered.address, port.index), now);
             }
-        }
-        if let Some(claim) = verdict.claim {
-            // If the loop has enough to do, this one says nothing that the others do not.
-            let _ = self.shared.claims.try_send(claim);
         }
     }
 }

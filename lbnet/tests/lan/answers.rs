@@ -33,6 +33,7 @@ async fn one_node_answers() -> Result {
     assert_eq!(site.client().who_has(VIP).await?, [one.nic.mac]);
     assert_eq!(first.snapshot().await.addresses[&VIP.into()], ["eth0"]);
     first.withdraw(VIP);
+    first.snapshot().await;
     assert_eq!(site.client().who_has(VIP).await?, NOBODY);
     assert!(first.snapshot().await.addresses.is_empty());
     Ok(())
@@ -143,6 +144,7 @@ async fn named() -> Result {
     assert_eq!(site.client().who_has(VIP).await?, [node.nic.mac]);
     assert_eq!(other.client.who_has(VIP).await?, NOBODY);
     layer2.announce(VIP, named("eth7"));
+    layer2.snapshot().await;
     assert_eq!(site.client().who_has(VIP).await?, NOBODY);
     assert_eq!(layer2.snapshot().await.addresses[&VIP.into()], [""; 0]);
     Ok(())

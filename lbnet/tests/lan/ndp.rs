@@ -61,6 +61,7 @@ async fn answered() -> Result {
         assert_eq!(answer, asked.answer_from(node.nic.mac), "{asked:?}");
     }
     layer2.withdraw(VIP6);
+    layer2.snapshot().await;
     assert_eq!(site.client().who_has(VIP6).await?, NOBODY);
     Ok(())
 }
@@ -152,6 +153,7 @@ async fn shared_group() -> Result {
     placed(&layer2, same_group, &["eth0"]).await?;
     joined(&node.host, GROUP, 1).await?;
     layer2.withdraw(VIP6);
+    layer2.snapshot().await;
     // Once that is known, it is known too that the group was not left.
     assert_eq!(site.client().who_has(VIP6).await?, NOBODY);
     joined(&node.host, GROUP, 1).await?;

@@ -173,8 +173,13 @@ impl Loop {
                 self.conflicts.set_members(members);
             }
             Command::Snapshot(answer) => {
+                let counters = self.shared.responder().counters().clone();
+                // What is counted has been looked at too.
+                while let Ok(claim) = self.claims.try_recv() {
+                    self.on_claim(claim);
+                }
                 // Whoever asked may have gone.
-                let _ = answer.send(self.snapshot());
+                let _ = answer.send(self.snapshot(&counters));
             }
         }
     }

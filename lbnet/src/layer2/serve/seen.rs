@@ -1,14 +1,16 @@
 //! What all of it looks like at one moment.
 
+use std::collections::BTreeMap;
+
 use super::Loop;
+use crate::Counters;
 use crate::layer2::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
 
 impl Loop {
-    pub(super) fn snapshot(&self) -> Snapshot {
-        let responder = self.shared.responder();
+    pub(super) fn snapshot(&self, counters: &BTreeMap<u32, Counters>) -> Snapshot {
         let answering = self.held.iter().filter(|(_, held)| held.is_answering());
         let interfaces = self.ports.iter().map(|(index, name, mac, filters)| {
-            let counters = responder.counters().get(&index).cloned().unwrap_or_default();
+            let counters = counters.get(&index).cloned().unwrap_or_default();
             let groups = self.groups.count(index);
             (name.to_owned(), InterfaceSnapshot { mac, counters, filters, groups })
         });
