@@ -3,40 +3,18 @@
 use lblab::suite::Case;
 use lbnet::Settings;
 
+use crate::answering;
 use crate::site::{Result, Site, Station, VIP, until};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("arping_sees_the_announcing_node_and_no_other", one_answers),
-        Case::new("arping_sees_nobody_before_the_announcement_and_after_the_withdrawal", nobody_answers),
+        Case::new("arping_sees_the_announcing_node_and_no_other", || answering::one_answers(VIP.into())),
+        Case::new("arping_sees_nobody_before_the_announcement_and_after_the_withdrawal", || {
+            answering::nobody_answers(VIP.into())
+        }),
         Case::new("arping_is_answered_by_unicast_too", unicast),
         Case::new("duplicate_address_detection_finds_the_address_in_use_while_announced", in_use),
     ]
-}
-
-async fn one_answers() -> Result {
-    let site = Site::new().await?;
-    let client = site.client().await?;
-    let nodes = site.nodes().await?;
-    let answering =
-        [nodes[0].answering(Settings::default()).await?, nodes[1].answering(Settings::default()).await?];
-    for (node, answering) in nodes.iter().zip(&answering) {
-        answering.announce(VIP).await;
-        client.answered_by(VIP, &[node.mac()]).await?;
-        answering.withdraw(VIP).await;
-    }
-    Ok(())
-}
-
-async fn nobody_answers() -> Result {
-    let site = Site::new().await?;
-    let (client, node) = (site.client().await?, site.station("n1", 11).await?);
-    let answering = node.answering(Settings::default()).await?;
-    client.answered_by(VIP, &[]).await?;
-    answering.announce(VIP).await;
-    assert_eq!(answering.layer2.snapshot().await.addresses[&VIP.into()], ["eth0"]);
-    answering.withdraw(VIP).await;
-    client.answered_by(VIP, &[]).await
 }
 
 async fn unicast() -> Result {

@@ -1,6 +1,7 @@
 //! Answering on a LAN of namespaces, seen by programs that share no code with ours: the system's tools, and the Linux
 //! kernel by way of them.
 
+mod answering;
 mod arping;
 mod conflicts;
 mod connections;

@@ -3,40 +3,18 @@
 use lblab::suite::Case;
 use lbnet::{MacAddr, Settings};
 
+use crate::answering;
 use crate::site::{Result, Site, VIP6, VIPS};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("ndisc6_sees_the_announcing_node_and_no_other", one_answers),
-        Case::new("ndisc6_sees_nobody_before_the_announcement_and_after_the_withdrawal", nobody_answers),
+        Case::new("ndisc6_sees_the_announcing_node_and_no_other", || answering::one_answers(VIP6.into())),
+        Case::new("ndisc6_sees_nobody_before_the_announcement_and_after_the_withdrawal", || {
+            answering::nobody_answers(VIP6.into())
+        }),
         Case::new("ndisc6_is_answered_whichever_of_its_addresses_it_asks_from", sources),
         Case::new("two_nodes_with_one_address_are_both_seen_and_both_tell_of_it", two_answer),
     ]
-}
-
-async fn one_answers() -> Result {
-    let site = Site::new().await?;
-    let client = site.client().await?;
-    let nodes = site.nodes().await?;
-    let answering =
-        [nodes[0].answering(Settings::default()).await?, nodes[1].answering(Settings::default()).await?];
-    for (node, answering) in nodes.iter().zip(&answering) {
-        answering.announce(VIP6).await;
-        client.answered_by(VIP6, &[node.mac()]).await?;
-        answering.withdraw(VIP6).await;
-    }
-    Ok(())
-}
-
-async fn nobody_answers() -> Result {
-    let site = Site::new().await?;
-    let (client, node) = (site.client().await?, site.station("n1", 11).await?);
-    let answering = node.answering(Settings::default()).await?;
-    client.answered_by(VIP6, &[]).await?;
-    answering.announce(VIP6).await;
-    assert_eq!(answering.layer2.snapshot().await.addresses[&VIP6.into()], ["eth0"]);
-    answering.withdraw(VIP6).await;
-    client.answered_by(VIP6, &[]).await
 }
 
 async fn sources() -> Result {

@@ -198,7 +198,8 @@ impl Layer2 {
     }
 
     /// Answers for `address` where `rule` says, and tells the LAN. Asking again with the same rule changes
-    /// nothing and sends nothing.
+    /// nothing and sends nothing. An address that is being probed, or was found taken, stays so by its new rule; to
+    /// answer for it all the same, withdraw it first.
     pub fn announce(&self, address: impl Into<IpAddr>, rule: Rule) {
         self.send(Command::Announce { address: address.into(), rule, is_new: false });
     }

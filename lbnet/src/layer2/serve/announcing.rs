@@ -71,10 +71,12 @@ impl Loop {
 
     /// Tells those who asked lately, each by itself: some routers pass over what is broadcast.
     pub(super) fn tell_askers(&self, Port { index, mac }: Port, address: IpAddr, now: Instant) -> u32 {
-        let responder = self.shared.responder();
         let recently = |asker: &&Asker| now.saturating_duration_since(asker.at) < RECENTLY;
+        // Copied, so that nobody's answer waits while frames are sent.
+        let askers: Vec<Asker> =
+            self.shared.responder().askers(address, index).filter(recently).copied().collect();
         let mut told = 0;
-        for asker in responder.askers(address, index).filter(recently) {
+        for asker in askers {
             told += u32::from(match (address, asker.ip) {
                 (IpAddr::V4(address), IpAddr::V4(ip)) => {
                     let asked = ArpFrame::request(asker.mac, ip, address);
