@@ -1,6 +1,7 @@
 //! Who else claims an address of ours, and what is done about it (RFC 5227 section 2.4).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use pnet_base::MacAddr;
 
 use crate::responder::Claim;
 
-/// What to do when another station claims an address of ours.
+/// What to do when another station claims an address of ours. In words it is what that comes to for the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Tell of it, and go on answering.
@@ -18,6 +19,16 @@ pub enum Policy {
     Defend,
     /// Tell of it, and stop answering until nobody else has the address any more.
     Yield,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Report => "both answer",
+            Self::Defend => "it is announced again",
+            Self::Yield => "it is not answered here until the other has gone",
+        })
+    }
 }
 
 /// RFC 5227 section 1.1: "`DEFEND_INTERVAL` 10 seconds (minimum interval between defensive ARPs)".

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use lbnet::layer2::Event;
-use lbnet::{Layer2, Policy, Rule, Snapshot};
+use lbnet::{Layer2, Rule, Snapshot};
 
 use crate::cli::AnnounceArguments;
 use crate::exit::{Failure, Outcome};
@@ -67,12 +67,7 @@ fn show(event: &Event) -> Outcome {
             )
         }
         Event::Conflict { address, mac, interface, policy } => {
-            let done = match policy {
-                Policy::Report => "both answer",
-                Policy::Defend => "announced again",
-                Policy::Yield => "not answered until the other has gone",
-            };
-            format!("{address} conflicts: {mac} has it too (heard on {interface}); {done}")
+            format!("{address} conflicts: {mac} has it too (heard on {interface}); {policy}")
         }
         Event::ConflictOver { address, mac } => format!("{mac} does not claim {address} any more"),
         Event::KernelAnswers(answer) => answer.to_string(),

@@ -101,14 +101,9 @@ impl OnWire {
             if !speaker.owned().any(|owned| owned == address) {
                 continue;
             }
-            let done = match policy {
-                Policy::Report => "both answer",
-                Policy::Defend => "it is announced again",
-                Policy::Yield => "this node answers no more until the other has gone",
-            };
-            tracing::warn!(%address, %mac, interface, done, "another station has this address too");
+            tracing::warn!(%address, %mac, interface, %policy, "another station has this address too");
             let note = format!(
-                "{address} conflicts: the station {mac}, heard on {interface} of node {:?}, has it too; {done}",
+                "{address} conflicts: the station {mac}, heard on {interface} of node {:?}, has it too; {policy}",
                 self.node
             );
             return warnings(address, "addressConflict", &note, speaker);
