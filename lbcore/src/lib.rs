@@ -53,7 +53,7 @@ pub use allocator::{
 };
 pub use family::{Families, Family};
 pub use key::{ParseKeyError, ServiceKey};
-pub use ownership::{Announced, Endpoints, Node, Ownership, PassedOver, Service, elect, elect_beside};
+pub use ownership::{Announced, Endpoints, Node, Ownership, PassedOver, Reach, Service, elect, elect_beside};
 pub use pool::{
     Counters, Exclusion, PoolProblem, PoolSpec, PoolState, Release, Reservation, ServiceAllocation,
     ServicePattern,

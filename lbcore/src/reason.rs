@@ -199,6 +199,13 @@ pub enum Avoided {
     Node(String),
     /// The gateway that a node sends its traffic to.
     GatewayOf(String),
+    /// Another station's on the LAN, which a node has found to answer for it.
+    Station {
+        /// The station's hardware address, as text.
+        mac: String,
+        /// The node that has heard it.
+        heard_by: String,
+    },
 }
 
 impl fmt::Display for Avoided {
@@ -206,6 +213,9 @@ impl fmt::Display for Avoided {
         match self {
             Self::Node(name) => write!(f, "the address of node {name}"),
             Self::GatewayOf(name) => write!(f, "the gateway of node {name}"),
+            Self::Station { mac, heard_by } => {
+                write!(f, "the address of the station {mac} on the LAN of node {heard_by}")
+            }
         }
     }
 }
@@ -299,7 +309,7 @@ impl fmt::Display for PoolVerdict {
                 }
                 if *avoided > 0 {
                     let comma = if *reserved > 0 { ", " } else { "" };
-                    write!(f, "{comma}of nodes and gateways: {avoided}")?;
+                    write!(f, "{comma}of nodes, gateways and others: {avoided}")?;
                 }
                 f.write_str(")")
             }

@@ -171,7 +171,7 @@ fn an_avoided_address_is_given_only_to_who_asks_for_it_and_the_reason_is_seen() 
     let none = allocator.request(asks("a/b", V4));
     assert_eq!(
         none.refusal().expect("nothing is free").to_string(),
-        r#"no free IPv4 address: pool "p" has none left of 2 (of nodes and gateways: 1)"#
+        r#"no free IPv4 address: pool "p" has none left of 2 (of nodes, gateways and others: 1)"#
     );
     let counted = Counters { total: 2, assigned: 1, avoided: 1, ..Counters::default() };
     assert_eq!(allocator.counters("p", Family::V4), Some(counted));

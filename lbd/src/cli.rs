@@ -56,6 +56,10 @@ pub(crate) enum Command {
     Announce(AnnounceArguments),
     /// Turn a ConfigMap of MetalLB before v0.13 into today's objects
     Convert(ConvertArguments),
+    /// Print the definitions of the kinds that a cluster needs (CRDs)
+    Crds,
+    /// Print the manifests that install lbd in a cluster
+    Manifests(ManifestsArguments),
     /// Print the version
     Version,
 }
@@ -259,6 +263,13 @@ pub(crate) struct AnnounceArguments {
     pub(crate) no_probe: bool,
     #[command(flatten)]
     pub(crate) wire: WireArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManifestsArguments {
+    /// The image of the workloads. By default: lbd with this version
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod columns;
 mod controller;
 mod demo;
 mod exit;
+mod install;
 mod logs;
 mod offline;
 mod run;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         Command::Whohas(arguments) => wire::whohas::main(&arguments),
         Command::Announce(arguments) => wire::announce::main(&arguments),
         Command::Convert(arguments) => offline::convert::main(&arguments),
+        Command::Crds => install::crds(),
+        Command::Manifests(arguments) => install::manifests(&arguments),
         Command::Version => cli::print_version(),
     };
     exit::report(result)

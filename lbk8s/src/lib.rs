@@ -22,6 +22,7 @@
 #[cfg(feature = "controller")]
 pub mod controller;
 pub mod convert;
+pub mod crds;
 pub mod events;
 pub mod manifest;
 pub mod objects;

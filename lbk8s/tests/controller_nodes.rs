@@ -32,7 +32,7 @@ fn they_are_skipped_and_who_waits_is_told_of_them() {
     let mut world = World::of(&[four(), gateway_node(), service("a", 1), service("b", 2), service("c", 3)]);
     world.settle();
     assert_eq!((world.shows("a"), world.shows("b")), (vec!["10.0.0.3".into()], vec!["10.0.0.4".into()]));
-    let why = "no free IPv4 address: pool \"p\" has none left of 4 (of nodes and gateways: 2)";
+    let why = "no free IPv4 address: pool \"p\" has none left of 4 (of nodes, gateways and others: 2)";
     assert_eq!(world.condition("c"), format!("False/PoolExhausted: {why}"));
     world.check_restart();
     // A gateway that is none any more is given to the one that waits; so is the address of a node that goes.
@@ -122,7 +122,7 @@ fn who_waits_is_told_the_truth_when_an_address_comes_free_that_is_not_for_it() {
     for (objects, why) in [
         (
             vec![pool("p", 0, &["10.0.0.1/32"]), node("n", &[("InternalIP", "10.0.0.1")])],
-            "has none left of 1 (of nodes and gateways: 1)",
+            "has none left of 1 (of nodes, gateways and others: 1)",
         ),
         (vec![reserved], "has none left of 1 (kept for Services by name: 1)"),
     ] {

@@ -63,7 +63,7 @@ impl Allocator {
     }
 
     /// The addresses of a claim that the service may use: those that its wish has room for, and those beyond.
-    fn claimed(&mut self, claim: &Claim) -> (Vec<Held>, Vec<Held>) {
+    pub(super) fn claimed(&mut self, claim: &Claim) -> (Vec<Held>, Vec<Held>) {
         let request = &claim.request;
         let (mut held, mut more): (Vec<Held>, Vec<Held>) = (Vec::new(), Vec::new());
         for &address in &claim.addresses {

@@ -17,6 +17,7 @@ mod held;
 mod in_force;
 mod keep;
 mod memory;
+mod moving;
 mod pools;
 mod services;
 mod share;

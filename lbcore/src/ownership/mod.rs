@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::range::to_number;
 use crate::{Advertisement, Interfaces, Labels, ServiceKey};
 
@@ -23,6 +25,17 @@ pub struct Node {
     pub excluded: bool,
     /// Its condition `NetworkUnavailable` is true.
     pub network_unavailable: bool,
+    /// Its interfaces that can answer, as its speaker tells of them; `None` if none has told of them yet.
+    pub interfaces: Option<Vec<Interface>>,
+}
+
+/// An interface of a node that can answer: up, with a carrier, and not left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// The subnets that it carries.
+    pub subnets: Vec<IpNet>,
 }
 
 /// A service behind an address, as ownership sees it.
@@ -113,6 +126,20 @@ pub struct Candidate {
     pub weight: i64,
     /// Whether it has a ready endpoint of every service that wants its traffic kept on the node.
     pub ready: bool,
+    /// What is known of the way from the address's LAN to the node.
+    pub reach: Reach,
+}
+
+/// What is known of the way from an address's LAN to a node. Only nodes with the best that any candidate has are
+/// candidates: on another LAN nobody would ask for the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// No speaker has told of the node's interfaces.
+    Unknown,
+    /// An interface can answer, but none that can carries the address's subnet.
+    OtherSubnet,
+    /// An interface that carries the address's subnet can answer.
+    Subnet,
 }
 
 impl Ownership {
@@ -138,6 +165,12 @@ pub enum PassedOver {
     NotSelected,
     /// The service wants its traffic kept on the node, and has no serving endpoint there.
     NoLocalEndpoint,
+    /// None of the interfaces that may answer is up, with a carrier, and not left out.
+    NoInterface,
+    /// No speaker has told of its interfaces, and other nodes have one that did.
+    NoSpeaker,
+    /// Other nodes are on the address's LAN, and it is not.
+    OtherSubnet,
 }
 
 impl fmt::Display for PassedOver {
@@ -147,6 +180,9 @@ impl fmt::Display for PassedOver {
             Self::NetworkUnavailable => "reports NetworkUnavailable",
             Self::NotSelected => "is chosen by no L2Advertisement of the pool",
             Self::NoLocalEndpoint => "has no endpoint of the service (externalTrafficPolicy: Local)",
+            Self::NoInterface => "has no interface that may answer and can",
+            Self::NoSpeaker => "has no speaker that tells of its interfaces",
+            Self::OtherSubnet => "is not in the address's subnet, and other nodes are",
         })
     }
 }
@@ -253,18 +289,32 @@ fn candidates(announced: &Announced, advertisements: &[Advertisement], nodes: &[
     let mut candidates = Vec::new();
     let mut passed_over = Vec::new();
     for node in nodes {
-        match suits(node, &about) {
+        match suits(node, address, &about) {
             Ok(candidate) => candidates.push(candidate),
             Err(why) => passed_over.push((node.name.clone(), why)),
         }
     }
+    let best = candidates.iter().map(|candidate| candidate.reach).max();
+    candidates.retain(|candidate| {
+        let why = match candidate.reach {
+            reach if Some(reach) == best => return true,
+            Reach::Unknown => PassedOver::NoSpeaker,
+            Reach::OtherSubnet | Reach::Subnet => PassedOver::OtherSubnet,
+        };
+        passed_over.push((candidate.node.clone(), why));
+        false
+    });
     passed_over.sort_by(|a, b| a.0.cmp(&b.0));
     let nobody = candidates.is_empty().then_some(Nobody::NoCandidate);
     Ownership { address, candidates, passed_over, nobody, apart: false }
 }
 
 /// Whether `node` can answer for all services.
-fn suits(node: &Node, about: &[(&Service, Vec<&Advertisement>)]) -> Result<Candidate, PassedOver> {
+fn suits(
+    node: &Node,
+    address: IpAddr,
+    about: &[(&Service, Vec<&Advertisement>)],
+) -> Result<Candidate, PassedOver> {
     if node.excluded {
         return Err(PassedOver::Excluded);
     }
@@ -290,7 +340,18 @@ fn suits(node: &Node, about: &[(&Service, Vec<&Advertisement>)]) -> Result<Candi
     }
     let weight = ours.iter().map(|advertisement| advertisement.weight(&node.labels)).sum();
     let interfaces = Interfaces::union(ours);
-    Ok(Candidate { node: node.name.clone(), interfaces, weight, ready: all_ready })
+    let reach = reach(node, address, &interfaces)?;
+    Ok(Candidate { node: node.name.clone(), interfaces, weight, ready: all_ready, reach })
+}
+
+fn reach(node: &Node, address: IpAddr, allowed: &Interfaces) -> Result<Reach, PassedOver> {
+    let Some(interfaces) = &node.interfaces else { return Ok(Reach::Unknown) };
+    let mut answering = interfaces.iter().filter(|it| allowed.allows(&it.name)).peekable();
+    if answering.peek().is_none() {
+        return Err(PassedOver::NoInterface);
+    }
+    let mut subnets = answering.flat_map(|it| &it.subnets);
+    Ok(if subnets.any(|net| net.contains(&address)) { Reach::Subnet } else { Reach::OtherSubnet })
 }
 
 /// The number of a pair of node and address; the highest wins. It is part of the protocol between nodes of

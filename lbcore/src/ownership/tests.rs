@@ -176,3 +176,46 @@ fn nobody_announces_without_advertisement_endpoint_or_node() {
         Some("default/web has no serving endpoint")
     );
 }
+
+fn on(name: &str, subnets: &[&str]) -> Interface {
+    Interface { name: name.to_owned(), subnets: subnets.iter().map(|net| net.parse().unwrap()).collect() }
+}
+
+#[test]
+fn nodes_on_the_lan_of_the_address_come_before_all_others() {
+    let mut all = nodes(4);
+    let (ads, address) = ([Advertisement::default()], announced("10.0.0.9"));
+    let passed = |all: &[Node]| {
+        let ownership = elect(&address, &ads, all);
+        let candidates: Vec<String> = ownership.candidates.iter().map(|it| it.node.clone()).collect();
+        let passed: Vec<_> = ownership.passed_over.iter().map(|(node, why)| (node.clone(), *why)).collect();
+        (candidates.len(), passed)
+    };
+    let name = |index: usize| format!("node-{index}");
+    assert_eq!(passed(&all), (4, vec![]), "nobody has told of interfaces");
+    all[0].interfaces = Some(vec![]);
+    assert_eq!(passed(&all), (3, vec![(name(0), PassedOver::NoInterface)]));
+    all[1].interfaces = Some(vec![on("eth0", &["10.9.0.0/24"])]);
+    let no_speaker = |index| (name(index), PassedOver::NoSpeaker);
+    assert_eq!(passed(&all), (1, vec![(name(0), PassedOver::NoInterface), no_speaker(2), no_speaker(3)]));
+    all[2].interfaces = Some(vec![on("eth0", &["fd00::/64"]), on("eth1", &["10.0.0.0/24"])]);
+    let (candidates, why) = passed(&all);
+    assert_eq!(candidates, 1);
+    assert!(why.contains(&(name(1), PassedOver::OtherSubnet)) && why.contains(&no_speaker(3)), "{why:?}");
+    assert_eq!(owner(&address, &ads, &all), Some(name(2)));
+}
+
+#[test]
+fn only_interfaces_that_may_answer_count() {
+    let mut all = nodes(2);
+    all[0].interfaces = Some(vec![on("eth0", &["10.0.0.0/24"]), on("eth1", &["10.1.0.0/24"])]);
+    all[1].interfaces = Some(vec![on("eth0", &["10.0.0.0/24"])]);
+    let ad = |name: &str| Advertisement {
+        interfaces: BTreeSet::from([name.to_owned()]),
+        ..Advertisement::default()
+    };
+    let address = announced("10.0.0.9");
+    assert_eq!(owner(&address, &[ad("eth1")], &all), Some("node-0".to_owned()));
+    let nobody = elect(&address, &[ad("eth7")], &all);
+    assert!(nobody.owner().is_none() && nobody.nobody == Some(Nobody::NoCandidate), "{nobody:?}");
+}

@@ -49,7 +49,7 @@ async fn serve(arguments: &AnnounceArguments) -> Outcome {
 /// Says what happened, a line each.
 fn show(event: &Event) -> Outcome {
     let line = match event {
-        Event::Opened { .. } | Event::Closed { .. } => return Ok(()),
+        Event::Opened { .. } | Event::Closed { .. } | Event::Interfaces(_) => return Ok(()),
         Event::Failed { interface, error } => format!("cannot answer on {interface}: {error}"),
         Event::NoGroup { interface, error } => {
             format!("cannot join multicast groups on {interface} ({error}): IPv6 may be switched off there")

@@ -8,6 +8,7 @@ pub mod annotations;
 pub mod config;
 pub mod config_map;
 pub mod endpoints;
+pub mod facts;
 pub mod metallb;
 pub mod namespace;
 pub mod node;

@@ -25,6 +25,7 @@ pub fn read(node: &Node) -> lbcore::Node {
         labels: node.labels().clone(),
         excluded: node.labels().contains_key(EXCLUDE),
         network_unavailable,
+        interfaces: None,
     }
 }
 

@@ -50,6 +50,7 @@ impl OnWire {
     pub(super) fn tell(&mut self, event: WireEvent, speaker: &Speaker) -> Vec<Event> {
         match event {
             WireEvent::Opened { interface } => tracing::info!(interface, "answering"),
+            WireEvent::Interfaces(_) => {}
             WireEvent::Closed { interface } => tracing::info!(interface, "answering no more"),
             WireEvent::Failed { interface, error } => tracing::warn!(interface, %error, "cannot answer"),
             WireEvent::NoGroup { interface, error } => {

@@ -6,6 +6,7 @@ use k8s_openapi::api::{discovery::v1 as discovery, events::v1 as events};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::objects::facts::NodeFacts;
 use crate::objects::metallb;
 use crate::schema::{Fault, check};
 
@@ -103,6 +104,7 @@ impl Default for Kinds {
             Kind::builtin::<core::Service>(true, true),
             Kind::builtin::<core::ConfigMap>(true, false),
             Kind::builtin::<core::Pod>(true, true),
+            Kind::builtin::<core::Secret>(true, false),
             Kind::builtin::<core::Event>(true, false),
             Kind::builtin::<apps::Deployment>(true, true),
             Kind::builtin::<coordination::Lease>(true, false),
@@ -110,6 +112,9 @@ impl Default for Kinds {
             Kind::builtin::<events::Event>(true, false),
             Kind::custom::<metallb::IPAddressPool>(true),
             Kind::custom::<metallb::L2Advertisement>(true),
+            Kind::custom::<metallb::ServiceL2Status>(true),
+            Kind::custom::<metallb::ConfigurationState>(true),
+            Kind::custom::<NodeFacts>(false),
         ])
     }
 }

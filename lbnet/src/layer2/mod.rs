@@ -27,7 +27,7 @@ use crate::conflict::Policy;
 use crate::host::KernelAnswer;
 use crate::interface::Unusable;
 use crate::socket::{OpenError, permitted};
-use crate::{Profile, Rule, Selection, probe};
+use crate::{Interface, Profile, Rule, Selection, probe};
 
 /// How to answer and announce.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +80,9 @@ pub enum Event {
         /// Its name.
         interface: String,
     },
+    /// These interfaces can answer from now on, with their subnets: told at the start, and whenever one of them, its
+    /// hardware address or its subnets change.
+    Interfaces(Vec<Interface>),
     /// The interface could not be opened; it is tried again when it changes.
     Failed {
         /// Its name.
@@ -153,6 +156,7 @@ pub(crate) enum Command {
     Probe { address: IpAddr, rule: Rule, tell: oneshot::Sender<Probed> },
     Withdraw(IpAddr),
     Members(BTreeSet<MacAddr>),
+    Selection(Selection),
     Snapshot(oneshot::Sender<Snapshot>),
 }
 
@@ -228,6 +232,11 @@ impl Layer2 {
     /// The hardware addresses of the cluster's other members: that an address moves to one of them is no conflict.
     pub fn set_members(&self, members: BTreeSet<MacAddr>) {
         self.send(Command::Members(members));
+    }
+
+    /// Which interfaces may be used from now on, in place of [`Settings::interfaces`].
+    pub fn set_interfaces(&self, selection: Selection) {
+        self.send(Command::Selection(selection));
     }
 
     /// What is answered where right now. Empty if the thread has ended.

@@ -101,6 +101,9 @@ impl Loop {
         if renewed.is_empty() && usable == self.answering && down == self.down {
             return false;
         }
+        if usable != self.answering {
+            self.tell(Event::Interfaces(usable.clone()));
+        }
         (self.answering, self.down) = (usable, down);
         // A link that came back, or one with a new hardware address, is told of everything again.
         for held in self.held.values_mut() {

@@ -91,7 +91,10 @@ impl Loop {
             announced: 0,
             events,
         };
-        serving.follow_interfaces();
+        if !serving.follow_interfaces() {
+            // There is none, which is worth knowing too.
+            serving.tell(Event::Interfaces(Vec::new()));
+        }
         Ok(serving)
     }
 
@@ -171,6 +174,12 @@ impl Loop {
                 // An address that only a member answered for is asked for again: it may be free.
                 self.probes.hurry(|mac| members.contains(&mac), Instant::now());
                 self.conflicts.set_members(members);
+            }
+            Command::Selection(selection) => {
+                if self.settings.interfaces != selection {
+                    self.settings.interfaces = selection;
+                    self.follow_interfaces();
+                }
             }
             Command::Snapshot(answer) => {
                 let counters = self.shared.responder().counters().clone();

@@ -1,12 +1,23 @@
 //! MetalLB's objects for layer 2 (group `metallb.io`), with the fields of its own schema.
+//!
+//! What MetalLB's webhook refuses, the schema refuses as far as one object shows it: by the types, and by rules that
+//! the API server evaluates (CEL). The numbers of entries are bounded only so that their cost is.
 
 #![allow(unreachable_pub, reason = "the derive writes a module of its own around its items")]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+pub mod bgp;
+mod rules;
+mod state;
+mod status;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::core::ObjectMeta;
 use kube::{CustomResource, KubeSchema, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use state::{ConfigurationState, ConfigurationStateFields, ConfigurationStateStatus, Verdict};
+pub use status::{InterfaceInfo, L2Status, ServiceL2Status, ServiceL2StatusFields};
 
 /// `spec` of an `IPAddressPool`: addresses that may be given to services.
 #[expect(clippy::duplicated_attributes, reason = "the columns differ in name and path")]
@@ -27,12 +38,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolSpec {
     /// CIDRs and ranges `first-last`, of both families, in the order in which they are given out.
+    #[schemars(schema_with = "rules::addresses")]
     pub addresses: Vec<String>,
     /// Whether services that name no pool may get these addresses. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = true))]
     pub auto_assign: Option<bool>,
     /// Whether IPv4 addresses ending in .0 and .255 are left out. Default: false.
     #[serde(default, rename = "avoidBuggyIPs", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
     pub avoid_buggy_ips: Option<bool>,
     /// Who may get these addresses; absent means everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,12 +62,15 @@ pub struct ServiceAllocation {
     pub priority: Option<i64>,
     /// Namespaces by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::names")]
     pub namespaces: Option<Vec<String>>,
     /// Namespaces by label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selectors")]
     pub namespace_selectors: Option<Vec<LabelSelector>>,
     /// Services by label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selectors")]
     pub service_selectors: Option<Vec<LabelSelector>>,
 }
 
@@ -72,6 +89,10 @@ pub struct IPAddressPoolStatus {
     /// IPv6 addresses still free.
     #[serde(default, rename = "availableIPv6")]
     pub available_ipv6: i64,
+    /// Whether the pool is in force as it is written (`lbd.io/InForce`), and why not. MetalLB has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::conditions")]
+    pub conditions: Vec<Condition>,
 }
 
 /// `spec` of an `L2Advertisement`: which pools are announced, and from where.
@@ -85,27 +106,40 @@ pub struct IPAddressPoolStatus {
     status = "L2AdvertisementStatus",
     derive = "Default",
     derive = "PartialEq",
-    doc = "Which address pools are announced by ARP and NDP, and from which nodes and interfaces."
+    doc = "Which address pools are announced by ARP and NDP, and from which nodes and interfaces.",
+    printcolumn(name = "IPAddressPools", type_ = "string", json_path = ".spec.ipAddressPools"),
+    printcolumn(
+        name = "IPAddressPool Selectors",
+        type_ = "string",
+        json_path = ".spec.ipAddressPoolSelectors"
+    ),
+    printcolumn(name = "Interfaces", type_ = "string", json_path = ".spec.interfaces"),
+    printcolumn(name = "Node Selectors", type_ = "string", json_path = ".spec.nodeSelectors", priority = 10)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct L2AdvertisementSpec {
     /// Pools by name. With neither names nor selectors: every pool.
     #[serde(default, rename = "ipAddressPools", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::names")]
     pub ip_address_pools: Option<Vec<String>>,
     /// Pools by label.
     #[serde(default, rename = "ipAddressPoolSelectors", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selectors")]
     pub ip_address_pool_selectors: Option<Vec<LabelSelector>>,
     /// Nodes that may announce; absent means every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selectors")]
     pub node_selectors: Option<Vec<LabelSelector>>,
     /// Interfaces that answer, by name; absent means every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interfaces: Option<Vec<String>>,
     /// Services that are announced, by label; absent means every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selectors")]
     pub service_selectors: Option<Vec<LabelSelector>>,
     /// Nodes that are better than others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub preferred_node_selectors: Option<Vec<PreferredNode>>,
 }
 
@@ -123,7 +157,7 @@ pub struct L2Advertisement {
     pub metadata: ObjectMeta,
     /// What is announced.
     pub spec: L2AdvertisementSpec,
-    /// Nothing yet.
+    /// Whether it is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<L2AdvertisementStatus>,
 }
@@ -147,9 +181,15 @@ pub struct PreferredNode {
     #[schemars(range(min = 1, max = 100))]
     pub weight: i32,
     /// Which nodes; an empty selector means every node.
+    #[schemars(schema_with = "rules::selector")]
     pub preference: LabelSelector,
 }
 
-/// `status` of an `L2Advertisement`: nothing yet, as in MetalLB.
+/// `status` of an `L2Advertisement`; in MetalLB it is empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct L2AdvertisementStatus {}
+pub struct L2AdvertisementStatus {
+    /// Whether the advertisement is in force as it is written (`lbd.io/InForce`), and why not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::conditions")]
+    pub conditions: Vec<Condition>,
+}
