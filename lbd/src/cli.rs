@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lbcore::ServiceKey;
+use lbk8s::objects::config::FollowConfigMap;
 use lbnet::{Pattern, Selection};
 
 use crate::exit::{EXIT_CODES, Outcome};
@@ -306,15 +307,39 @@ pub(crate) struct ServerArguments {
     /// Use the store at this address (`lbd run --listen`), without a kubeconfig
     #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
     pub(crate) server: Option<http::Uri>,
-    /// The namespace of pools and advertisements
-    #[arg(long, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
-    pub(crate) namespace: String,
+    /// The namespace of pools and advertisements. By default: that of the pod this process runs in, else
+    /// metallb-system
+    #[arg(long, env = "LBD_NAMESPACE", value_name = "NAME", value_parser = not_empty)]
+    namespace: Option<String>,
     /// Serve only Services of this loadBalancerClass. By default: those without a class
-    #[arg(long, value_name = "CLASS")]
+    #[arg(long, env = "LBD_LB_CLASS", value_name = "CLASS")]
     pub(crate) lb_class: Option<String>,
+    /// Let the pools of the v0.12 ConfigMap count beside IPAddressPools. By default it counts only where there are
+    /// none
+    #[arg(long)]
+    follow_config_map: bool,
+    /// Work although MetalLB's controller or speakers still run. By default lbd waits until they are gone
+    #[arg(long)]
+    pub(crate) beside_metallb: bool,
     /// End when standard input closes: for a parent that may die
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+}
+
+/// Where Kubernetes tells a pod its namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+impl ServerArguments {
+    /// The namespace of pools and advertisements.
+    pub(crate) fn namespace(&self) -> String {
+        let of_pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
+        let named = self.namespace.clone().or_else(of_pod).filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| lbk8s::CONFIG_NAMESPACE.to_owned())
+    }
+
+    pub(crate) fn follow_config_map(&self) -> FollowConfigMap {
+        if self.follow_config_map { FollowConfigMap::Always } else { FollowConfigMap::WithoutPools }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +349,12 @@ pub(crate) struct ControllerArguments {
     /// What becomes of addresses that Services hold and no pool has any more
     #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
     pub(crate) lost_addresses: LostAddresses,
+    /// The name of this pod. By default: the host's name
+    #[arg(long, env = "LBD_POD_NAME", value_name = "NAME", value_parser = not_empty)]
+    pub(crate) pod_name: Option<String>,
+    /// Give addresses without holding the Lease: for tests of what happens when two do
+    #[arg(long, hide = true)]
+    pub(crate) without_lease: bool,
 }
 
 #[derive(Debug, Args)]
@@ -331,6 +362,9 @@ pub(crate) struct SpeakerArguments {
     /// The name of this node, as its Node object is called
     #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: String,
+    /// Let nodes with the label node.kubernetes.io/exclude-from-external-load-balancers announce too
+    #[arg(long)]
+    pub(crate) ignore_exclude_lb: bool,
     #[command(flatten)]
     pub(crate) wire: WireArguments,
     #[command(flatten)]

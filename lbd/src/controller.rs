@@ -1,10 +1,12 @@
 //! `lbd controller`.
 
-use lbk8s::controller::{Settings, log, run};
+use std::hash::{BuildHasher, RandomState};
+
+use lbk8s::controller::{Settings, lease, log, membership_key, run};
 
 use crate::cli::ControllerArguments;
 use crate::exit::Outcome;
-use crate::{client, logs, shutdown};
+use crate::{client, host, logs, shutdown};
 
 pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
     logs::start("info,kube_client=off");
@@ -12,21 +14,39 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
     runtime.block_on(async {
         let client = client::connect(&arguments.server).await?;
         let until_stdin_closes = arguments.server.until_stdin_closes;
+        let pod = arguments.pod_name.unwrap_or_else(host::name);
         let settings = Settings {
-            namespace: arguments.server.namespace,
-            class: arguments.server.lb_class,
+            namespace: arguments.server.namespace(),
+            class: arguments.server.lb_class.clone(),
             lost_addresses: arguments.lost_addresses.into(),
-            ..Settings::default()
+            follow_config_map: arguments.server.follow_config_map(),
+            beside_metallb: arguments.server.beside_metallb,
+            identity: pod.clone(),
         };
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            namespace = settings.namespace,
-            "controller starts"
-        );
-        tokio::select! {
-            () = run(client, settings, log) => {}
-            stop = shutdown::requested(until_stdin_closes) => stop?,
+        let namespace = settings.namespace.clone();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, "controller starts");
+        let mut stopped = Ok(());
+        let stop = async { stopped = shutdown::requested(until_stdin_closes).await };
+        if arguments.without_lease {
+            tokio::select! {
+                () = run(client, settings, log) => {}
+                () = stop => {}
+            }
+        } else {
+            // A name of its own for each process: one that crashed has not given back what it had.
+            let identity = format!("{pod}-{:08x}", RandomState::new().hash_one(pod.as_str()) >> 32);
+            let work = || {
+                let (client, settings) = (client.clone(), settings.clone());
+                async move {
+                    tokio::join!(
+                        membership_key::make(&client, &settings.namespace),
+                        run(client.clone(), settings.clone(), log)
+                    );
+                }
+            };
+            lease::hold(client.clone(), &namespace, &identity, work, stop).await;
         }
+        stopped?;
         tracing::info!("controller stops");
         Ok(())
     })

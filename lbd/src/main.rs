@@ -9,6 +9,7 @@ mod columns;
 mod controller;
 mod demo;
 mod exit;
+mod host;
 mod install;
 mod logs;
 mod offline;

@@ -1,6 +1,6 @@
 //! `lbd speaker`.
 
-use lbk8s::speaker::{Settings, WithoutSlices, run};
+use lbk8s::speaker::{Rules, Settings, run};
 use lbnet::Layer2;
 
 use crate::cli::SpeakerArguments;
@@ -12,13 +12,22 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = client::connect(&arguments.server).await?;
-        let (layer2, wire) = Layer2::start((&arguments.wire).into())?;
+        let on_lan = lbnet::Settings::from(&arguments.wire);
+        let interfaces = on_lan.interfaces.clone();
+        let (layer2, wire) = Layer2::start(on_lan)?;
         let until_stdin_closes = arguments.server.until_stdin_closes;
+        let rules = Rules {
+            ignore_exclude: arguments.ignore_exclude_lb,
+            follow_config_map: arguments.server.follow_config_map(),
+            beside_metallb: arguments.server.beside_metallb,
+            ..Rules::default()
+        };
         let settings = Settings {
             node: arguments.node_name,
-            namespace: arguments.server.namespace,
+            namespace: arguments.server.namespace(),
             class: arguments.server.lb_class,
-            without_slices: WithoutSlices::NotServed,
+            rules,
+            interfaces,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
         tokio::select! {

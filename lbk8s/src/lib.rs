@@ -19,6 +19,7 @@
 //! | [`speaker`] | `speaker` | which node answers, and the answering |
 //! | [`store`] | `store` | a Kubernetes API in this process |
 
+pub mod configuration_state;
 #[cfg(feature = "controller")]
 pub mod controller;
 pub mod convert;
@@ -33,6 +34,7 @@ pub mod speaker;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod suggest;
+pub mod upkeep;
 pub mod watching;
 
 pub use objects::{ObjectRef, Problem};

@@ -56,6 +56,9 @@ impl kube::runtime::utils::Backoff for Pause {
 /// The pause between attempts while the API server cannot be reached.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// The same for what need not be there.
+const SLOWLY: Duration = Duration::from_secs(30);
+
 /// How long a watch may be silent before it is opened anew: a dead connection is noticed within this time.
 const WATCH_TIMEOUT_SECONDS: u32 = 50;
 
@@ -72,11 +75,37 @@ pub fn follow<K, V>(
     view: impl Fn(&K) -> V + Send + 'static,
 ) -> BoxStream<'static, Watched<V>>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+{
+    follow_at(api, config, RETRY, view)
+}
+
+/// The same for what need not be there at all, and is not waited for.
+pub fn follow_slowly<K, V>(
+    api: Api<K>,
+    config: watcher::Config,
+    view: impl Fn(&K) -> V + Send + 'static,
+) -> BoxStream<'static, Watched<V>>
+where
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+{
+    follow_at(api, config, SLOWLY, view)
+}
+
+fn follow_at<K, V>(
+    api: Api<K>,
+    config: watcher::Config,
+    retry: Duration,
+    view: impl Fn(&K) -> V + Send + 'static,
+) -> BoxStream<'static, Watched<V>>
+where
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     V: Send + 'static,
 {
     let mut known = Known::default();
-    let events = watch(api, config).backoff(Pause(RETRY));
+    let events = watch(api, config).backoff(Pause(retry));
     events.flat_map(move |event| told(event, &mut known, &view)).boxed()
 }
 
@@ -170,6 +199,28 @@ where
     watch.map(told).boxed()
 }
 
+/// A watch of something that need not be there: it is not waited for, and its troubles are nobody's.
+pub fn optional<V, C>(
+    watch: BoxStream<'static, Watched<V>>,
+    set: impl Fn(V) -> C + Send + 'static,
+    gone: impl Fn(String, String) -> C + Send + 'static,
+) -> Watch<C>
+where
+    V: Send + 'static,
+    C: Send + 'static,
+{
+    let told = move |watched| match watched {
+        Watched::Set(view) => Some(Told::Change(set(view))),
+        Watched::Gone { namespace, name, .. } => Some(Told::Change(gone(namespace, name))),
+        Watched::Synced | Watched::Absent => None,
+        Watched::Failed(error) => {
+            tracing::debug!(error = explain(&error), "cannot watch what need not be there; trying again");
+            None
+        }
+    };
+    watch.filter_map(move |watched| std::future::ready(told(watched))).boxed()
+}
+
 /// The watches of the configuration, which both roles have.
 #[must_use]
 pub fn configuration<C: Send + 'static>(
@@ -224,6 +275,12 @@ impl Progress {
             tracing::info!(watch, "watching again");
         }
         self.unsynced.remove(watch) && self.unsynced.is_empty()
+    }
+
+    /// Whether all watches have told of everything.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.unsynced.is_empty()
     }
 
     /// The server does not know a kind. True if now all watches have told of everything, for the first time.

@@ -19,8 +19,12 @@ use world::{new_service, shown, with};
 async fn cluster(addresses: &str, key: &str, value: &str) -> Cluster {
     let cluster = Cluster::with_pool(&[addresses]).await;
     cluster.change_pool("default", &annotate(key, value)).await;
+    let everything = json!({"metadata": {"name": "everything"}, "spec": {}});
+    cluster.send("POST", ADVERTISEMENTS, &everything).await.unwrap();
     cluster
 }
+
+const ADVERTISEMENTS: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/l2advertisements";
 
 /// With Services `a`, `b` and `c` on the first three addresses of a sticky pool.
 async fn served() -> Cluster {

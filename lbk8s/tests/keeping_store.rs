@@ -46,6 +46,7 @@ async fn until_kept(cluster: &Cluster, reason: &str) -> Value {
 }
 
 async fn check_restart(cluster: &mut Cluster) {
+    cluster.quiet().await;
     let version = cluster.store.resource_version();
     cluster.stop().await;
     cluster.start();

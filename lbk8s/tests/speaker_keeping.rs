@@ -11,7 +11,7 @@ use lbcore::Interfaces;
 use lbk8s::objects::annotations::{EXCLUDE, KEPT, STATE};
 use lbk8s::objects::config::ConfigChange;
 use lbk8s::objects::node;
-use lbk8s::speaker::{Change, Effect, Speaker, WithoutSlices};
+use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
 use world::pure::{self, annotate};
@@ -42,8 +42,10 @@ fn pool_gone() -> Change {
 
 impl World {
     fn of(objects: &[Value]) -> Self {
-        let mut world =
-            Self { speaker: Speaker::new(NODE, WithoutSlices::Served), announced: BTreeMap::new() };
+        let mut world = Self {
+            speaker: Speaker::new(NODE, Rules { without_slices: WithoutSlices::Served, ..Rules::default() }),
+            announced: BTreeMap::new(),
+        };
         world.speaker.apply(change(&pure::node(NODE, &[])));
         for object in objects {
             assert_eq!(world.tell(object), []);

@@ -9,7 +9,7 @@ use lbcore::ServiceKey;
 use lbk8s::objects::config::ConfigChange;
 use lbk8s::objects::endpoints::SliceView;
 use lbk8s::objects::node;
-use lbk8s::speaker::{Change, Effect, Speaker, WithoutSlices};
+use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -143,14 +143,14 @@ proptest! {
         choices in prop::array::uniform3(prop::collection::vec(any::<u16>(), 37)),
         synced_at in prop::array::uniform3(0_usize..60),
     ) {
-        let mut newcomer = Speaker::new("newcomer", WithoutSlices::NotServed);
+        let mut newcomer = Speaker::new("newcomer", Rules::default());
         for life in &lives {
             newcomer.apply(life.last().unwrap().clone());
         }
         newcomer.apply(Change::Synced);
         let mut owners: BTreeMap<std::net::IpAddr, Vec<&str>> = BTreeMap::new();
         for (index, name) in NODES.iter().enumerate() {
-            let mut speaker = Speaker::new(*name, WithoutSlices::NotServed);
+            let mut speaker = Speaker::new(*name, Rules::default());
             let mut changes = heard(&lives, &choices[index]);
             let at = synced_at[index].min(changes.len());
             changes.insert(at, Change::Synced);
@@ -190,7 +190,8 @@ proptest! {
 
 /// How many addresses a speaker announces that was told of these objects of the configuration one by one.
 fn announced(objects: &[&Value]) -> usize {
-    let mut speaker = Speaker::new("node-a", WithoutSlices::Served);
+    let mut speaker =
+        Speaker::new("node-a", Rules { without_slices: WithoutSlices::Served, ..Rules::default() });
     for object in objects {
         speaker.apply(config(object));
     }

@@ -11,7 +11,7 @@ use lbcore::{Interfaces, ServiceKey};
 use lbk8s::objects::config::ConfigChange;
 use lbk8s::objects::endpoints::SliceView;
 use lbk8s::objects::node;
-use lbk8s::speaker::{Change, Effect, Speaker, WithoutSlices};
+use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
 use world::{advertisement, config_change, config_map, holding, ip, legacy, pool, view, with};
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn bare<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
-        let speaker = |name: &&str| ((*name).to_owned(), Speaker::new(*name, WithoutSlices::NotServed));
+        let speaker = |name: &&str| ((*name).to_owned(), Speaker::new(*name, Rules::default()));
         let announced = NODES.iter().map(|name| ((*name).to_owned(), BTreeMap::new())).collect();
         let mut world = Self { speakers: NODES.iter().map(speaker).collect(), announced };
         for name in NODES {
@@ -212,7 +212,8 @@ fn an_address_without_an_owner_stays_new_until_it_has_one() {
 
 #[test]
 fn a_service_from_files_needs_no_slice_but_one_with_a_slice_needs_an_endpoint() {
-    let mut speaker = Speaker::new("node-a", WithoutSlices::Served);
+    let mut speaker =
+        Speaker::new("node-a", Rules { without_slices: WithoutSlices::Served, ..Rules::default() });
     let objects = [pool("default", 0, &["10.0.0.0/24"]), advertisement("all", &json!({}))];
     for object in objects.iter().chain(&[node_object("node-a", &json!({})), web("10.0.0.1")]) {
         speaker.apply(change(object));
@@ -400,7 +401,8 @@ fn a_config_map_that_cannot_be_read_any_more_withdraws_nothing() {
 
 #[test]
 fn two_thousand_addresses_on_a_hundred_nodes_are_decided_in_time() {
-    let mut speaker = Speaker::new("node-7", WithoutSlices::Served);
+    let mut speaker =
+        Speaker::new("node-7", Rules { without_slices: WithoutSlices::Served, ..Rules::default() });
     let common = [pool("default", 0, &["10.0.0.0/16"]), advertisement("all", &json!({}))];
     for object in &common {
         speaker.apply(change(object));

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lbk8s::objects::annotations::GATEWAYS;
-use lbk8s::speaker::WithoutSlices;
+use lbk8s::speaker::{Rules, WithoutSlices};
 use lbk8s::watching::explain_client;
 use lbk8s::{Store, controller, speaker};
 use lbnet::{HostAddresses, Layer2, StartError};
@@ -22,7 +22,7 @@ use self::files::Files;
 use self::show::{Show, note, warn};
 use crate::cli::{RunArguments, WireArguments};
 use crate::exit::Outcome;
-use crate::{logs, shutdown};
+use crate::{host, logs, shutdown};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let store = Store::default();
     let show = Show::default();
     let mut files = Files::new(arguments.manifests.clone());
-    let node = arguments.node_name.clone().unwrap_or_else(host_name);
+    let node = arguments.node_name.clone().unwrap_or_else(host::name);
     // The objects are there before anybody decides: their order breaks ties.
     files.look(&store, &show);
     register(store.client(), &node).await;
@@ -60,7 +60,8 @@ async fn serve(arguments: &RunArguments) -> Outcome {
             node,
             namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
             class: None,
-            without_slices: WithoutSlices::Served,
+            rules: Rules { without_slices: WithoutSlices::Served, ..Rules::default() },
+            interfaces: lbnet::Settings::from(&arguments.wire).interfaces,
         };
         tasks.spawn_local(speaker::run(store.client(), settings, layer2, wire));
     }
@@ -140,10 +141,4 @@ async fn register(client: Client, name: &str) {
             }
         }
     }
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim().to_lowercase();
-    if name.is_empty() { "localhost".to_owned() } else { name }
 }

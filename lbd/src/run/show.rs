@@ -56,6 +56,12 @@ impl Show {
                 let place = manifest.map(|manifest| format!("{}: ", manifest.locate_problem(problem)));
                 warn(&format!("{}{problem}", place.unwrap_or_default()));
             }
+            Notice::Solved(problem) => note(&format!("no more: {problem}")),
+            // Of these there are events, which are shown.
+            Notice::Moved { .. }
+            | Notice::Double { .. }
+            | Notice::Rival { .. }
+            | Notice::Deprecated { .. } => {}
         }
     }
 

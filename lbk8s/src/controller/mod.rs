@@ -4,27 +4,41 @@
 //! is to be written; what the Service shows already is never written again. [`run`] is the edge.
 
 mod edge;
+mod foreign;
+pub mod lease;
+pub mod membership_key;
 mod memory;
+mod nodes;
+mod notice;
+mod object_status;
+mod rival;
 mod shown;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-pub use edge::{Settings, log, run};
+pub use edge::{Settings, run};
 use lbcore::allocator::Claim;
 use lbcore::{
     Allocator, Avoided, Decision, Family, LostAddresses, PoolProblem, PoolSpec, ServiceKey, Unreadable,
 };
 use memory::Memories;
 pub use memory::MemoryWrite;
+pub use notice::{Notice, log};
+pub use object_status::IN_FORCE;
+use rival::Rivals;
 use shown::Shown;
 pub use status::{CONDITION, Write};
 
-use crate::Problem;
-use crate::objects::config::{Config, ConfigChange};
+use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
+use crate::objects::facts::NodeFacts;
+use crate::objects::leftovers::{Leftover, Leftovers};
+use crate::objects::metallb::IPAddressPoolStatus;
 use crate::objects::namespace::NamespaceView;
 use crate::objects::service::{Kept, ServiceView, Wish};
+use crate::{ObjectRef, Problem};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Something that the watches tell.
 #[derive(Debug, Clone)]
@@ -35,27 +49,19 @@ pub enum Change {
     Namespace(String, Option<NamespaceView>),
     /// A node and its gateways have these addresses, or with `None` it is gone.
     Node(String, Option<BTreeMap<IpAddr, Avoided>>),
+    /// A node's speaker tells this of it, or with `None` no more.
+    Facts(String, Option<Box<NodeFacts>>),
     /// A Service is there in this form.
     Service(Box<ServiceView>),
     /// A Service is gone. Its identity (`metadata.uid`) tells it from one of the same name that has come since;
     /// empty if it is not known.
     ServiceGone(ServiceKey, String),
+    /// Something of MetalLB's that should be gone is there, or is gone.
+    Leftover(Leftover, bool),
+    /// The pod with this namespace and name is gone.
+    PodGone(String, String),
     /// Everything that is there has been told of. Nothing is decided before.
     Synced,
-}
-
-/// Something that people should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// These pools are in force now.
-    Pools {
-        /// Where they were read: `IPAddressPool` or `ConfigMap`.
-        source: &'static str,
-        /// Each pool's name, ranges and number of addresses.
-        pools: Vec<(String, Vec<String>, u128)>,
-    },
-    /// Something is wrong with an object.
-    Problem(Problem),
 }
 
 /// The state of the controller. It knows no client and no clock.
@@ -77,6 +83,13 @@ pub struct Controller {
     configured: Option<(Vec<PoolSpec>, Unreadable)>,
     namespace_problems: BTreeMap<String, Vec<Problem>>,
     nodes: BTreeMap<String, BTreeMap<IpAddr, Avoided>>,
+    facts: BTreeMap<String, NodeFacts>,
+    leftovers: Leftovers,
+    /// Addresses are given although MetalLB's controller gives some too.
+    beside_metallb: bool,
+    rivals: Rivals,
+    told_deprecated: BTreeSet<ServiceKey>,
+    now: i64,
     memories: Memories,
     /// The advertisements that choose each pool, or chose it when it was there last.
     chosen: BTreeMap<String, BTreeSet<String>>,
@@ -86,17 +99,39 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that treats held addresses in this way when their pool no longer has them.
+    /// A controller that treats held addresses in this way when their pool no longer has them, and the ConfigMap in
+    /// that way.
     #[must_use]
-    pub fn new(lost_addresses: LostAddresses) -> Self {
-        let mut controller = Self::default();
+    pub fn new(lost_addresses: LostAddresses, follow: FollowConfigMap) -> Self {
+        let mut controller = Self { config: Config::new(follow), ..Self::default() };
         controller.allocator.set_lost_addresses(lost_addresses);
         controller
     }
 
-    /// Tells what time it is, in microseconds since the Unix epoch; only what is remembered depends on it.
+    /// Gives addresses even while MetalLB's controller runs.
+    pub fn set_beside_metallb(&mut self, beside: bool) {
+        self.beside_metallb = beside;
+    }
+
+    /// Whether another implementation gives addresses, so that nothing is written.
+    fn is_held_back(&self) -> bool {
+        !self.beside_metallb && self.leftovers.controller_runs()
+    }
+
+    /// Tells what time it is, in microseconds since the Unix epoch; only what is remembered and
+    /// who is backed off from depend on it.
     pub fn advance(&mut self, now: i64) {
+        self.now = now;
         self.allocator.advance(now);
+        for key in self.rivals.ended(now) {
+            self.retry(&key);
+        }
+    }
+
+    /// When [`Controller::advance`] has something to do next, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn deadline(&self) -> Option<i64> {
+        self.rivals.deadline()
     }
 
     /// Takes in a change. What follows from it is fetched by [`Controller::next_write`] and
@@ -116,18 +151,28 @@ impl Controller {
             }
             Change::Namespace(name, view) => self.on_namespace(name, view),
             Change::Node(name, addresses) => self.on_node(name, addresses),
+            Change::Facts(name, facts) => self.on_facts(name, facts),
+            Change::Leftover(leftover, present) => {
+                self.on_leftovers(|leftovers| leftovers.set(leftover, present));
+            }
+            Change::PodGone(namespace, name) => {
+                self.on_leftovers(|leftovers| leftovers.pod_gone(&namespace, &name));
+            }
             Change::Service(view) => self.on_service(*view),
             Change::ServiceGone(key, uid) => {
                 let replaced = |known: &ServiceView| !uid.is_empty() && known.object.uid != uid;
                 if !self.services.get(&key).is_some_and(replaced) {
                     self.services.remove(&key);
                     self.allocator.release(&key);
+                    self.rivals.forget(&key);
+                    self.told_deprecated.remove(&key);
                     self.show(&key, BTreeSet::new());
                 }
             }
             Change::Synced if self.synced => {}
             Change::Synced => {
                 self.synced = true;
+                self.set_avoided();
                 self.put_pools_in_force();
                 let remembered = self.memories.take_read();
                 self.allocator.remember(remembered);
@@ -138,6 +183,7 @@ impl Controller {
             let woken = self.allocator.woken();
             self.enqueue(&woken);
             self.memories.note_changes(&mut self.allocator);
+            self.retire_config_map();
         }
     }
 
@@ -149,9 +195,15 @@ impl Controller {
     /// The next status to write, the oldest decision first. The caller tells of the outcome by
     /// [`Change::Service`] with what is stored then, and asks again for a Service by [`Controller::retry`].
     pub fn next_write(&mut self) -> Option<Write> {
+        if self.is_held_back() {
+            return None;
+        }
         while let Some(key) = self.queue.pop_front() {
             self.queued.remove(&key);
             let Some(view) = self.services.get(&key) else { continue };
+            if self.rivals.is_waited_out(&key, self.now) {
+                continue;
+            }
             let decision = self.allocator.decision(&key);
             let held = decision.as_ref().map(Decision::addresses).unwrap_or_default();
             let write = if self.shown.must_wait(&key, &held, &self.allocator) {
@@ -184,10 +236,60 @@ impl Controller {
         self.memories.retry(pool);
     }
 
+    /// Whether a Service shows anything that was written here.
+    #[must_use]
+    pub fn has_traces(&self, service: &ServiceKey) -> bool {
+        let traces = |view: &ServiceView| view.recorded_pool.is_some() || view.condition(CONDITION).is_some();
+        self.services.get(service).is_some_and(traces)
+    }
+
+    /// All that is wrong with the configuration.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+
+    /// The objects of pools and advertisements.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.config.objects().map(|(object, _)| object)
+    }
+
+    /// What a pool is to say of itself, when its conditions are `shown`.
+    #[must_use]
+    pub fn pool_status(&self, pool: &ObjectRef, shown: &[Condition]) -> IPAddressPoolStatus {
+        object_status::of_pool(&self.allocator, &pool.name, &self.problems_of(pool), shown, self.now)
+    }
+
+    /// What an advertisement is to say of itself, when its conditions are `shown`. One that nothing is wrong with, and
+    /// that has said nothing so far, has nothing to say.
+    #[must_use]
+    pub fn advertisement_conditions(&self, advertisement: &ObjectRef, shown: &[Condition]) -> Vec<Condition> {
+        let problems = self.problems_of(advertisement);
+        if problems.is_empty() && !shown.iter().any(|it| it.type_ == IN_FORCE) {
+            return shown.to_vec();
+        }
+        object_status::conditions(&problems, shown, self.now)
+    }
+
+    fn problems_of(&self, object: &ObjectRef) -> Vec<&Problem> {
+        self.problems.iter().filter(|problem| problem.object.same_name(object)).collect()
+    }
+
     /// The allocation as it stands.
     #[must_use]
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    fn on_leftovers(&mut self, change: impl FnOnce(&mut Leftovers)) {
+        let before = self.is_held_back();
+        change(&mut self.leftovers);
+        if before && !self.is_held_back() {
+            let all: Vec<ServiceKey> = self.services.keys().cloned().collect();
+            all.iter().for_each(|key| self.retry(key));
+        }
+        if self.synced {
+            self.tell_problems();
+        }
     }
 
     fn on_namespace(&mut self, name: String, view: Option<NamespaceView>) {
@@ -205,22 +307,6 @@ impl Controller {
         if self.synced {
             self.tell_problems();
         }
-    }
-
-    fn on_node(&mut self, name: String, addresses: Option<BTreeMap<IpAddr, Avoided>>) {
-        // Nodes report every few seconds that they are there; nearly always that is all.
-        if self.nodes.get(&name) == addresses.as_ref() {
-            return;
-        }
-        match addresses {
-            Some(addresses) => self.nodes.insert(name, addresses),
-            None => self.nodes.remove(&name),
-        };
-        // Of two nodes with one gateway, the first by name is told of.
-        let all = self.nodes.values().rev().flatten();
-        let all = all.map(|(address, whose)| (*address, whose.clone())).collect();
-        let decisions = self.allocator.set_avoided(all);
-        self.enqueue(&decisions);
     }
 
     /// What is to be recorded of those addresses that their pool no longer has.
@@ -257,13 +343,31 @@ impl Controller {
             Wish::Unclear(_) | Wish::NotOurs => false,
         };
         let shown = if ours { view.addresses() } else { Vec::new() };
+        let before =
+            self.services.get(&key).map(|known| (known.addresses(), known.object.uid == view.object.uid));
+        if !view.deprecated.is_empty() && ours && self.told_deprecated.insert(key.clone()) {
+            let (service, keys) = (view.object.clone(), view.deprecated.clone());
+            self.notices.push(Notice::Deprecated { service, keys });
+        }
         self.services.insert(key.clone(), view);
-        self.show(&key, shown.into_iter().collect());
+        self.show(&key, shown.iter().copied().collect());
         if !self.synced {
             return;
         }
-        match wish {
-            Wish::Addresses(request) => drop(self.allocator.request(request)),
+        match wish.clone() {
+            Wish::Addresses(request) => {
+                let held = self.allocator.decision(&key).map(|it| it.addresses()).unwrap_or_default();
+                let changed = !matches!(&before, Some((before, true)) if *before == shown);
+                // Only what somebody wrote into the status since is worth more than what was decided here.
+                if changed && !shown.is_empty() && shown != held {
+                    self.on_foreign(&key, request, shown, &held);
+                } else {
+                    self.allocator.request(request);
+                    if changed && shown != held && before.is_some_and(|(before, _)| before == held) {
+                        self.on_undone(&key);
+                    }
+                }
+            }
             // What it holds is kept until its wish can be read again; one that holds nothing waits for that.
             Wish::Unclear(_) => {
                 let holds = |decision: Decision| !decision.held().is_empty();
@@ -272,6 +376,11 @@ impl Controller {
                 }
             }
             Wish::Nothing | Wish::NotOurs => drop(self.allocator.release(&key)),
+        }
+        // One that took another type is told of no more, once nothing is left of what was written.
+        if wish == Wish::Nothing && !self.has_traces(&key) && self.services[&key].ingress.is_empty() {
+            self.services.remove(&key);
+            return;
         }
         self.retry(&key);
     }
@@ -308,7 +417,26 @@ impl Controller {
         }
     }
 
+    /// The ConfigMap beside pools goes when no Service holds an address of it any more.
+    fn retire_config_map(&mut self) {
+        let assigned = |pool: &str| {
+            let counters = [Family::V4, Family::V6]
+                .map(|family| self.allocator.counters(pool, family).unwrap_or_default());
+            counters.iter().any(|counters| counters.assigned > 0)
+        };
+        let only_held: Vec<&str> = self.config.only_held().collect();
+        if !only_held.is_empty() && !only_held.into_iter().any(assigned) {
+            self.put_pools_in_force();
+        }
+    }
+
     fn put_pools_in_force(&mut self) {
+        let held =
+            self.services.values().filter(|view| matches!(view.wish, Wish::Addresses(_) | Wish::Unclear(_)));
+        let held = held.flat_map(|view| {
+            view.addresses().into_iter().map(|address| (address, view.recorded_pool.as_deref()))
+        });
+        self.config.set_held(held);
         let summary = |allocator: &Allocator| -> Vec<(String, Vec<String>, u128)> {
             let pools = allocator.pools().map(|pool| {
                 let ranges = pool.ranges.iter().map(ToString::to_string).collect();
@@ -351,9 +479,11 @@ impl Controller {
     fn tell_problems(&mut self) {
         let namespaces = self.namespace_problems.values().flatten().cloned();
         let between = self.contradictions.iter().map(|problem| self.config.blame(problem));
-        let all = self.config.problems().into_iter().chain(between).chain(namespaces);
+        let all = self.config.problems().into_iter().chain(self.config.warnings());
+        let all = all.chain(between).chain(namespaces).chain(self.leftovers.problems(self.beside_metallb));
         let problems: BTreeSet<Problem> = all.collect();
         self.notices.extend(problems.difference(&self.problems).cloned().map(Notice::Problem));
+        self.notices.extend(self.problems.difference(&problems).cloned().map(Notice::Solved));
         self.problems = problems;
     }
 

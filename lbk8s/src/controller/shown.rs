@@ -37,6 +37,11 @@ impl Shown {
         woken
     }
 
+    /// Whether a Service shows an address.
+    pub(super) fn shows(&self, service: &ServiceKey, address: IpAddr) -> bool {
+        self.by_service.get(service).is_some_and(|addresses| addresses.contains(&address))
+    }
+
     /// Whether a Service has to wait before it shows what it holds: another one still shows an address of it,
     /// though it holds it no more. It is named by [`Shown::set`] when that is over.
     pub(super) fn must_wait(&mut self, service: &ServiceKey, held: &[IpAddr], allocator: &Allocator) -> bool {

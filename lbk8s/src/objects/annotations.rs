@@ -110,6 +110,14 @@ pub(super) fn read<T, E: Display>(
     }
 }
 
+/// The annotations of a Service that are written under the deprecated prefix.
+#[must_use]
+pub fn deprecated(annotations: &BTreeMap<String, String>) -> Vec<String> {
+    let known = [ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP];
+    let keys = known.iter().map(|name| format!("{DEPRECATED_PREFIX}{name}"));
+    keys.filter(|key| annotations.contains_key(key)).collect()
+}
+
 /// The value of an annotation under whichever prefix has one, with the whole key. The stable prefix wins, but
 /// an empty value under it does not hide the other.
 #[must_use]

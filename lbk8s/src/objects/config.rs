@@ -1,6 +1,6 @@
 //! The whole configuration: pools and advertisements, from today's objects or from the v0.12 ConfigMap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -26,6 +26,24 @@ pub enum ConfigChange {
     ConfigMap(ConfigMap),
     /// The ConfigMap is gone.
     ConfigMapGone,
+    /// An object of MetalLB's for BGP is there, or is gone.
+    Bgp {
+        /// The object.
+        object: ObjectRef,
+        /// Whether it is there.
+        present: bool,
+    },
+}
+
+/// Whether the v0.12 ConfigMap counts where IPAddressPools are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FollowConfigMap {
+    /// No: clusters that were upgraded often hold a stale one. But as long as addresses that Services hold are only
+    /// in its pools, these stay in force.
+    #[default]
+    WithoutPools,
+    /// Yes: its pools are in force beside the others.
+    Always,
 }
 
 /// What is configured, and what is wrong with it. Of an object that cannot be read, the last good form stays.
@@ -34,6 +52,10 @@ pub struct Config {
     pools: BTreeMap<String, Entry<PoolSpec>>,
     advertisements: BTreeMap<String, Entry<Advertisement>>,
     legacy: Option<(ObjectRef, Legacy)>,
+    follow: FollowConfigMap,
+    /// An address that a Service holds and that only a pool of the ConfigMap has, so that it stays in force.
+    only_there: Option<IpAddr>,
+    bgp: BTreeSet<ObjectRef>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +82,12 @@ impl<T> Entry<T> {
 }
 
 impl Config {
+    /// A configuration in which the ConfigMap counts in this way.
+    #[must_use]
+    pub fn new(follow: FollowConfigMap) -> Self {
+        Self { follow, ..Self::default() }
+    }
+
     /// Takes in a change.
     pub fn apply(&mut self, change: ConfigChange) {
         match change {
@@ -84,13 +112,53 @@ impl Config {
                 self.legacy = Some((ObjectRef::of(&map), legacy));
             }
             ConfigChange::ConfigMapGone => self.legacy = None,
+            ConfigChange::Bgp { object, present: true } => drop(self.bgp.insert(object)),
+            ConfigChange::Bgp { object, present: false } => {
+                self.bgp.retain(|known| !known.same_name(&object))
+            }
         }
     }
 
-    /// The ConfigMap, if it is in force: with an `IPAddressPool` beside it that can be read, it is not.
+    /// Tells which addresses Services hold, each with the pool that is recorded beside it: what only the ConfigMap
+    /// has keeps it in force. True if that makes a difference.
+    pub fn set_held<'a>(&mut self, mut held: impl Iterator<Item = (IpAddr, Option<&'a str>)>) -> bool {
+        let covers = |pool: &PoolSpec, address| pool.ranges.iter().any(|range| range.contains(address));
+        let pools: Vec<&PoolSpec> = self.pools.values().filter_map(|entry| entry.good.as_ref()).collect();
+        let only_there = self.legacy.as_ref().filter(|_| !pools.is_empty()).and_then(|(_, legacy)| {
+            let is_only_there = |(address, recorded): &(IpAddr, Option<&str>)| {
+                recorded.is_some_and(|name| {
+                    let pool = legacy.pools.iter().find(|pool| pool.name == name);
+                    !self.pools.contains_key(name) && pool.is_some_and(|pool| covers(pool, *address))
+                }) && !pools.iter().any(|pool| covers(pool, *address))
+            };
+            held.find(is_only_there).map(|(address, _)| address)
+        });
+        let changed = only_there.is_some() != self.only_there.is_some();
+        self.only_there = only_there;
+        changed
+    }
+
+    /// The pools that stay in force only because Services hold addresses of them.
+    pub fn only_held(&self) -> impl Iterator<Item = &str> {
+        let legacy =
+            self.legacy().filter(|_| self.follow == FollowConfigMap::WithoutPools && self.has_pools());
+        legacy.into_iter().flat_map(|legacy| &legacy.pools).map(|pool| pool.name.as_str())
+    }
+
+    fn has_pools(&self) -> bool {
+        self.pools.values().any(|entry| entry.good.is_some())
+    }
+
+    /// The ConfigMap, if it is in force.
     fn legacy(&self) -> Option<&Legacy> {
-        let no_pool = self.pools.values().all(|entry| entry.good.is_none());
-        self.legacy.as_ref().filter(|_| no_pool).map(|(_, legacy)| legacy)
+        let counts = !self.has_pools() || self.follow == FollowConfigMap::Always || self.only_there.is_some();
+        self.legacy.as_ref().filter(|_| counts).map(|(_, legacy)| legacy)
+    }
+
+    /// The pools of the ConfigMap that are in force: of one name there is but one pool.
+    fn legacy_pools(&self) -> impl Iterator<Item = &PoolSpec> {
+        let pools = self.legacy().into_iter().flat_map(|legacy| &legacy.pools);
+        pools.filter(|pool| self.pools.get(&pool.name).is_none_or(|entry| entry.good.is_none()))
     }
 
     /// The labels of the pool that is recorded beside an address, if the record can be right: every node sees the
@@ -100,27 +168,31 @@ impl Config {
         let covers = |pool: Option<&PoolSpec>| {
             pool.is_none_or(|pool| pool.ranges.iter().any(|range| range.contains(address)))
         };
-        if let Some(legacy) = self.legacy() {
-            let pool = legacy.pools.iter().find(|pool| pool.name == name);
-            return (legacy.place_of(name).is_some() && covers(pool)).then(Labels::new);
+        if let Some(entry) =
+            self.pools.get(name).filter(|entry| entry.good.is_some() || self.legacy().is_none())
+        {
+            return covers(entry.good.as_ref()).then(|| entry.labels.clone());
         }
-        let entry = self.pools.get(name)?;
-        covers(entry.good.as_ref()).then(|| entry.labels.clone())
+        let legacy = self.legacy()?;
+        let pool = legacy.pools.iter().find(|pool| pool.name == name);
+        (legacy.place_of(name).is_some() && covers(pool)).then(Labels::new)
     }
 
     /// Where the pools come from, in a word for logs.
     #[must_use]
     pub fn source(&self) -> &'static str {
-        if self.legacy().is_some() { "ConfigMap" } else { "IPAddressPool" }
+        match (self.legacy().is_some(), self.has_pools()) {
+            (true, true) => "IPAddressPool and ConfigMap",
+            (true, false) => "ConfigMap",
+            (false, _) => "IPAddressPool",
+        }
     }
 
     /// The pools that can be read. They may still contradict each other.
     #[must_use]
     pub fn pools(&self) -> Vec<PoolSpec> {
-        match self.legacy() {
-            Some(legacy) => legacy.pools.clone(),
-            None => self.pools.values().filter_map(|entry| entry.good.clone()).collect(),
-        }
+        let good = self.pools.values().filter_map(|entry| entry.good.as_ref());
+        good.chain(self.legacy_pools()).cloned().collect()
     }
 
     /// The pools that are written, but of which no form can be read.
@@ -134,12 +206,16 @@ impl Config {
         }
     }
 
-    /// The advertisements that can be read.
+    /// The advertisements that can be read; of the ConfigMap's, those of its pools that are in force.
     #[must_use]
     pub fn advertisements(&self) -> Vec<Advertisement> {
         let own = self.advertisements.values().filter_map(|entry| entry.good.clone());
-        let legacy = self.legacy().into_iter().flat_map(|legacy| legacy.advertisements.clone());
-        own.chain(legacy).collect()
+        let pools: BTreeSet<&str> = self.legacy_pools().map(|pool| pool.name.as_str()).collect();
+        let in_force = |it: &&Advertisement| {
+            !self.has_pools() || it.pools.iter().any(|pool| pools.contains(pool.as_str()))
+        };
+        let legacy = self.legacy().into_iter().flat_map(|legacy| &legacy.advertisements).filter(in_force);
+        own.chain(legacy.cloned()).collect()
     }
 
     /// All that is wrong with the objects, each by itself.
@@ -150,17 +226,61 @@ impl Config {
         let mut problems: Vec<Problem> = pools.chain(advertisements).collect();
         if let Some(legacy) = self.legacy() {
             problems.extend(legacy.problems.clone());
-        } else if let Some((object, _)) = &self.legacy {
-            let message = "is not in force, because there are IPAddressPools; delete the ConfigMap";
-            problems.push(Problem::new(object, "NotInForce", format!("data.{}", config_map::KEY), message));
         }
+        problems.extend(self.legacy.as_ref().filter(|_| self.has_pools()).and_then(|(object, _)| {
+            let (code, message) = match (self.follow, self.only_there) {
+                (FollowConfigMap::Always, _) => return None,
+                (FollowConfigMap::WithoutPools, Some(address)) => (
+                    "NotCovered",
+                    format!(
+                        "stays in force beside the IPAddressPools, because Services hold addresses that none of these \
+                         has, as {address}; add them to an IPAddressPool, then delete the ConfigMap"
+                    ),
+                ),
+                (FollowConfigMap::WithoutPools, None) => (
+                    "NotInForce",
+                    "is not in force, because there are IPAddressPools; delete the ConfigMap".to_owned(),
+                ),
+            };
+            Some(Problem::new(object, code, format!("data.{}", config_map::KEY), message))
+        }));
         problems
+    }
+
+    /// What is there and not served, or in force and of no use: BGP's objects, and pools that nobody announces.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Problem> {
+        let bgp = self.bgp.iter().map(|object| {
+            let message = "is BGP's, and lbd serves layer 2 only; what it says is not done";
+            Problem::new(object, config_map::NOT_SERVED, "spec", message).warning()
+        });
+        let advertisements = self.advertisements();
+        let unread = self.advertisements.values().any(|entry| entry.good.is_none());
+        let unannounced = self.pools.values().filter(|entry| {
+            let chosen =
+                |pool: &PoolSpec| advertisements.iter().any(|it| it.chooses_pool(&pool.name, &pool.labels));
+            // One that cannot be read may choose it.
+            !unread && entry.good.as_ref().is_some_and(|pool| !chosen(pool))
+        });
+        let unannounced = unannounced.map(|entry| {
+            let message = "is chosen by no L2Advertisement: its addresses are given and nobody answers for them; \
+                           create an L2Advertisement";
+            Problem::new(&entry.object, "NotAdvertised", "metadata.name", message).warning()
+        });
+        bgp.chain(unannounced).collect()
+    }
+
+    /// The objects of pools and advertisements, each with what is wrong with it by itself and whether a form of it is
+    /// in force.
+    pub fn objects(&self) -> impl Iterator<Item = (&ObjectRef, &[Problem])> {
+        let pools = self.pools.values().map(|entry| (&entry.object, &entry.problems[..]));
+        pools.chain(self.advertisements.values().map(|entry| (&entry.object, &entry.problems[..])))
     }
 
     /// A fault between pools, as a problem of the object at fault.
     #[must_use]
     pub fn blame(&self, problem: &PoolProblem) -> Problem {
-        if let (Some(entry), None) = (self.pools.get(&problem.pool), self.legacy()) {
+        if let Some(entry) = self.pools.get(&problem.pool).filter(|entry| entry.good.is_some()) {
             return Problem::of_pool(&entry.object, problem.path.clone(), &problem.kind);
         }
         let Some((object, legacy)) = &self.legacy else {

@@ -8,7 +8,10 @@ pub mod annotations;
 pub mod config;
 pub mod config_map;
 pub mod endpoints;
+#[cfg(feature = "speaker")]
+pub mod exclude;
 pub mod facts;
+pub mod leftovers;
 pub mod metallb;
 pub mod namespace;
 pub mod node;

@@ -36,6 +36,10 @@ pub struct ServiceView {
     pub labels: Labels,
     /// `externalTrafficPolicy: Local`.
     pub local: bool,
+    /// The annotations of it that are written under MetalLB's deprecated prefix.
+    pub deprecated: Vec<String>,
+    /// Who else has written its addresses, by the name that he goes by (`metadata.managedFields`).
+    pub other_writer: Option<String>,
     created: i64,
     sharing: Option<Sharing>,
     ports: BTreeSet<Port>,
@@ -69,6 +73,21 @@ fn read_kept(service: &Service) -> BTreeMap<IpAddr, Kept> {
     // We wrote it ourselves; what somebody else made of it counts as nothing.
     let text = service.annotations().get(annotations::KEPT);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The name under which the controller writes the status of Services.
+pub const FIELD_MANAGER: &str = "lbd-controller";
+
+/// The one beside us who has written the addresses of a Service last.
+fn other_writer(service: &Service) -> Option<String> {
+    let entries = service.metadata.managed_fields.iter().flatten();
+    let foreign = entries.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
+    let addresses = foreign.filter(|entry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:status/f:loadBalancer").is_some())
+    });
+    addresses
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.clone())
 }
 
 /// The class of Services that are ours: without one, those that name no class.
@@ -115,7 +134,15 @@ impl ServiceView {
             kept: read_kept(service),
             labels: service.labels().clone(),
             local: spec.external_traffic_policy.as_deref() == Some("Local"),
+            deprecated: annotations::deprecated(service.annotations()),
+            other_writer: other_writer(service),
         }
+    }
+
+    /// When it was created, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn created(&self) -> i64 {
+        self.created
     }
 
     /// A condition by its type.

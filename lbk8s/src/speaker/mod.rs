@@ -11,16 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use edge::{Settings, run};
-use lbcore::ownership::Nobody;
+use lbcore::ownership::{Interface, Nobody};
 use lbcore::{
-    Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolSpec, Service,
-    ServiceKey, elect_beside,
+    Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolProblem,
+    PoolSpec, Service, ServiceKey, elect_beside,
 };
 
-use crate::ObjectRef;
-use crate::objects::config::{Config, ConfigChange};
+use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::endpoints::SliceView;
+use crate::objects::leftovers::{Leftover, Leftovers};
 use crate::objects::service::{ServiceView, Wish};
+use crate::{ObjectRef, Problem};
 
 /// Something that the watches tell.
 #[derive(Debug, Clone)]
@@ -31,6 +32,12 @@ pub enum Change {
     Node(Node),
     /// A node is gone.
     NodeGone(String),
+    /// These interfaces of a node can answer, as its speaker tells; with `None` it tells no more.
+    Facts(String, Option<Vec<Interface>>),
+    /// Something of MetalLB's that should be gone is there, or is gone.
+    Leftover(Leftover, bool),
+    /// The pod with this namespace and name is gone.
+    PodGone(String, String),
     /// A Service is there in this form.
     Service(Box<ServiceView>),
     /// A Service is gone.
@@ -92,6 +99,31 @@ pub enum WithoutSlices {
     Served,
 }
 
+/// How a speaker decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether Services without endpoint slices are served.
+    pub without_slices: WithoutSlices,
+    /// Whether nodes with the exclude label announce all the same.
+    pub ignore_exclude: bool,
+    /// Whether the v0.12 ConfigMap counts where IPAddressPools are.
+    pub follow_config_map: FollowConfigMap,
+    /// Whether addresses are answered while MetalLB's speakers run.
+    pub beside_metallb: bool,
+}
+
+impl Default for Rules {
+    /// As on a cluster.
+    fn default() -> Self {
+        Self {
+            without_slices: WithoutSlices::NotServed,
+            ignore_exclude: false,
+            follow_config_map: FollowConfigMap::default(),
+            beside_metallb: false,
+        }
+    }
+}
+
 /// An address that this node answers for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owned {
@@ -104,7 +136,7 @@ struct Owned {
 #[derive(Debug)]
 pub struct Speaker {
     node: String,
-    without_slices: WithoutSlices,
+    rules: Rules,
     config: Config,
     advertisements: Vec<Advertisement>,
     /// Knows which pool an address is of, by the same rules as the controller; it gives out nothing here.
@@ -113,8 +145,13 @@ pub struct Speaker {
     configured_pools: Vec<PoolSpec>,
     /// The labels that each pool has, or had when it was there last.
     labels_of: BTreeMap<String, Labels>,
+    /// What is wrong between pools.
+    contradictions: Vec<PoolProblem>,
     /// By name.
     nodes: Vec<Node>,
+    /// The interfaces of nodes, as their speakers tell of them.
+    interfaces: BTreeMap<String, Vec<Interface>>,
+    leftovers: Leftovers,
     services: BTreeMap<ServiceKey, ServiceView>,
     slices: BTreeMap<ServiceKey, SliceView>,
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
@@ -124,22 +161,27 @@ pub struct Speaker {
     given: BTreeSet<IpAddr>,
     /// Addresses that nobody answers for, and why.
     orphans: BTreeMap<IpAddr, Nobody>,
+    /// Services that this node has begun or ceased to answer for.
+    changed: BTreeSet<ServiceKey>,
     synced: bool,
 }
 
 impl Speaker {
     /// The speaker of a node.
     #[must_use]
-    pub fn new(node: impl Into<String>, without_slices: WithoutSlices) -> Self {
+    pub fn new(node: impl Into<String>, rules: Rules) -> Self {
         Self {
             node: node.into(),
-            without_slices,
-            config: Config::default(),
+            rules,
+            config: Config::new(rules.follow_config_map),
             advertisements: Vec::new(),
             pools: Allocator::default(),
             configured_pools: Vec::new(),
             labels_of: BTreeMap::new(),
+            contradictions: Vec::new(),
             nodes: Vec::new(),
+            interfaces: BTreeMap::new(),
+            leftovers: Leftovers::default(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),
@@ -147,6 +189,7 @@ impl Speaker {
             owned: BTreeMap::new(),
             given: BTreeSet::new(),
             orphans: BTreeMap::new(),
+            changed: BTreeSet::new(),
             synced: false,
         }
     }
@@ -164,6 +207,9 @@ impl Speaker {
                 self.nodes.retain(|node| node.name != name);
                 self.all_addresses()
             }
+            Change::Facts(name, interfaces) => self.set_interfaces(name, interfaces),
+            Change::Leftover(leftover, present) => self.set_leftovers(|it| it.set(leftover, present)),
+            Change::PodGone(namespace, name) => self.set_leftovers(|it| it.pod_gone(&namespace, &name)),
             Change::Service(view) => self.set_service(*view),
             Change::ServiceGone(key) => self.forget_service(&key),
             Change::Slice(view) => self.set_slice(view),
@@ -248,15 +294,59 @@ impl Speaker {
 
     /// Puts pools and advertisements in force; false if they are what they were.
     fn configure(&mut self) -> bool {
+        let held = self
+            .services
+            .values()
+            .flat_map(|view| shown(view).into_iter().map(|address| (address, view.recorded_pool.as_deref())));
+        self.config.set_held(held);
         let (pools, advertisements) = (self.config.pools(), self.config.advertisements());
         let changed = pools != self.configured_pools || advertisements != self.advertisements;
         if changed {
             self.labels_of.extend(pools.iter().map(|pool| (pool.name.clone(), pool.labels.clone())));
-            self.pools.set_pools(pools.clone());
+            self.contradictions = self.pools.set_pools(pools.clone()).problems;
             self.configured_pools = pools;
             self.advertisements = advertisements;
         }
         changed
+    }
+
+    /// All that is wrong with the configuration.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let between = self.contradictions.iter().map(|problem| self.config.blame(problem));
+        let own = self.config.problems().into_iter().chain(between);
+        own.chain(self.leftovers.problems(self.rules.beside_metallb)).collect()
+    }
+
+    /// The Services that this node has begun or ceased to answer for since the last call.
+    pub fn changed(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The addresses of a Service that this node answers for.
+    pub fn owned_of(&self, service: &ServiceKey) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.services.get(service).map(shown).unwrap_or_default();
+        addresses.into_iter().filter(|address| self.owned.contains_key(address))
+    }
+
+    /// Whether this node answers for IPv6 of a Service that has both families, and another node for IPv4.
+    #[must_use]
+    pub fn owns_second_family_alone(&self, service: &ServiceKey) -> bool {
+        let addresses = self.addresses_of(service);
+        let owns = |address: &&IpAddr| self.owned.contains_key(address);
+        let mut owned = addresses.iter().filter(owns).peekable();
+        owned.peek().is_some() && owned.all(IpAddr::is_ipv6) && addresses.iter().any(IpAddr::is_ipv4)
+    }
+
+    /// The Services that have an address, by key.
+    pub fn keys_of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.users.get(&address).into_iter().flatten()
+    }
+
+    /// Whether MetalLB's speakers answer, so that this one does not.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        !self.rules.beside_metallb && self.leftovers.speakers_run()
     }
 
     /// Whether there is a Node object for this node; without one it is no candidate.
@@ -285,12 +375,17 @@ impl Speaker {
         let ownership = self.ownership(address);
         let apart = ownership.as_ref().is_some_and(|ownership| ownership.apart);
         let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
-        let wanted = ours.map(|owner| owner.interfaces.clone());
+        let wanted = ours.filter(|_| !self.is_held_back()).map(|owner| owner.interfaces.clone());
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
         // As long as nobody can answer for it, it has had no owner yet.
         let is_settled = ownership.as_ref().is_none_or(|ownership| ownership.owner().is_some());
         let is_new = is_settled && self.given.remove(&address);
         let before = self.owned.remove(&address);
+        let told = before.iter().flat_map(|owned| &owned.told);
+        let users = self.users.get(&address).cloned().unwrap_or_default();
+        if before.is_some() || wanted.is_some() {
+            self.changed.extend(told.chain(&users).cloned());
+        }
         let Some(interfaces) = wanted else {
             let why = || self.reason_to_withdraw(ownership.as_ref());
             effects.extend(before.map(|_| Effect::Withdraw { address, why: why() }));
@@ -298,7 +393,6 @@ impl Speaker {
         };
         let (known, told) =
             before.map_or((None, BTreeSet::new()), |owned| (Some(owned.interfaces), owned.told));
-        let users = self.users.get(&address).cloned().unwrap_or_default();
         if known.as_ref() != Some(&interfaces) {
             effects.push(Effect::Announce { address, interfaces: interfaces.clone(), is_new });
         }
@@ -332,6 +426,9 @@ impl Speaker {
     }
 
     fn reason_to_withdraw(&self, ownership: Option<&Ownership>) -> String {
+        if self.is_held_back() {
+            return "MetalLB's speakers run".to_owned();
+        }
         let Some(ownership) = ownership else { return "no Service has it any more".to_owned() };
         if let Some(nobody) = &ownership.nobody {
             return nobody.to_string();
@@ -345,7 +442,7 @@ impl Speaker {
     fn endpoints(&self, service: &ServiceKey) -> Endpoints {
         match self.slices_of.get(service) {
             Some(slices) => SliceView::together(slices.iter().map(|key| &self.slices[key])),
-            None if self.without_slices == WithoutSlices::Served => Endpoints::Assumed,
+            None if self.rules.without_slices == WithoutSlices::Served => Endpoints::Assumed,
             None => SliceView::together([]),
         }
     }
@@ -358,7 +455,29 @@ impl Speaker {
         self.services.get(service).map(shown).unwrap_or_default().into_iter().collect()
     }
 
-    fn set_node(&mut self, node: Node) -> BTreeSet<IpAddr> {
+    fn set_interfaces(&mut self, name: String, interfaces: Option<Vec<Interface>>) -> BTreeSet<IpAddr> {
+        if self.interfaces.get(&name) == interfaces.as_ref() {
+            return BTreeSet::new();
+        }
+        if let Ok(at) = self.nodes.binary_search_by(|known| known.name.cmp(&name)) {
+            self.nodes[at].interfaces.clone_from(&interfaces);
+        }
+        match interfaces {
+            Some(interfaces) => self.interfaces.insert(name, interfaces),
+            None => self.interfaces.remove(&name),
+        };
+        self.all_addresses()
+    }
+
+    fn set_leftovers(&mut self, change: impl FnOnce(&mut Leftovers)) -> BTreeSet<IpAddr> {
+        let before = self.is_held_back();
+        change(&mut self.leftovers);
+        if before == self.is_held_back() { BTreeSet::new() } else { self.all_addresses() }
+    }
+
+    fn set_node(&mut self, mut node: Node) -> BTreeSet<IpAddr> {
+        node.excluded &= !self.rules.ignore_exclude;
+        node.interfaces = self.interfaces.get(&node.name).cloned();
         match self.nodes.binary_search_by(|known| known.name.cmp(&node.name)) {
             Ok(at) if self.nodes[at] == node => return BTreeSet::new(),
             Ok(at) => self.nodes[at] = node,

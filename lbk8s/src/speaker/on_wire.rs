@@ -1,6 +1,6 @@
 //! What happens on the wire, told in the log and in events about the Services it concerns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use lbnet::{KernelAnswer, MacAddr, Policy};
 
 use super::Speaker;
 use crate::events::{Event, Severity};
+use crate::objects::facts::Taken;
 
 /// How long a claim of another station is waited out. When an address moves to another node, that one announces it
 /// while this one may not know yet: that is no conflict.
@@ -23,7 +24,9 @@ pub(super) struct OnWire {
     /// Claims that may be those of the next owner.
     claims: FuturesUnordered<BoxFuture<'static, Claim>>,
     /// New addresses that turned out to be in use.
-    taken: BTreeSet<IpAddr>,
+    taken: BTreeMap<IpAddr, MacAddr>,
+    /// Where addresses are answered.
+    placed: BTreeMap<IpAddr, Vec<String>>,
     /// Interfaces whose addresses the kernel answers for, each with the one it answers on. One word about the
     /// setting is enough for all of them.
     kernel_told: BTreeSet<(String, String)>,
@@ -41,7 +44,8 @@ impl OnWire {
         Self {
             node: node.to_owned(),
             claims: FuturesUnordered::new(),
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            placed: BTreeMap::new(),
             kernel_told: BTreeSet::new(),
         }
     }
@@ -60,6 +64,7 @@ impl OnWire {
                 tracing::warn!(%error, "cannot follow the interfaces; trying again");
             }
             WireEvent::Placed { address, interfaces, passed_over } if interfaces.is_empty() => {
+                self.placed.remove(&address);
                 let why: Vec<String> =
                     passed_over.iter().map(|(name, why)| format!("{name}: {why}")).collect();
                 tracing::warn!(%address, interfaces = why.join(", "), "no interface answers for it");
@@ -67,12 +72,14 @@ impl OnWire {
             }
             WireEvent::Placed { address, interfaces, .. } => {
                 tracing::info!(%address, interfaces = interfaces.join(","), "answered");
-                if self.taken.remove(&address) {
+                let was_taken = self.taken.remove(&address).is_some();
+                self.placed.insert(address, interfaces);
+                if was_taken {
                     return self.free_at_last(address, speaker);
                 }
             }
             WireEvent::Taken { address, mac, interface } => {
-                return self.taken(address, mac, &interface, speaker);
+                return self.found_taken(address, mac, &interface, speaker);
             }
             WireEvent::Conflict { address, mac, interface, policy } => {
                 tracing::debug!(%address, %mac, interface, "claimed by another station");
@@ -90,6 +97,21 @@ impl OnWire {
     /// An address is not announced by this node any more.
     pub(super) fn withdrawn(&mut self, address: IpAddr) {
         self.taken.remove(&address);
+        self.placed.remove(&address);
+    }
+
+    /// The addresses that another station has, and which.
+    pub(super) fn taken(&self) -> BTreeSet<Taken> {
+        let taken = |(address, mac): (&IpAddr, &MacAddr)| Taken {
+            address: address.to_string(),
+            mac: mac.to_string(),
+        };
+        self.taken.iter().map(taken).collect()
+    }
+
+    /// The interfaces on which an address is answered, by name.
+    pub(super) fn placed(&self, address: IpAddr) -> Option<&[String]> {
+        self.placed.get(&address).map(Vec::as_slice)
     }
 
     /// Waits for the next claim that is a conflict, because the address did not move; the events about it.
@@ -111,8 +133,14 @@ impl OnWire {
         }
     }
 
-    fn taken(&mut self, address: IpAddr, mac: MacAddr, interface: &str, speaker: &Speaker) -> Vec<Event> {
-        self.taken.insert(address);
+    fn found_taken(
+        &mut self,
+        address: IpAddr,
+        mac: MacAddr,
+        interface: &str,
+        speaker: &Speaker,
+    ) -> Vec<Event> {
+        self.taken.insert(address, mac);
         tracing::warn!(%address, %mac, interface, "not announced: another station has this address");
         let note = format!(
             "{address} is not announced: the station {mac}, heard on {interface} of node {:?}, has it already. It is \

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::jiff::Timestamp;
 use lbcore::{Avoided, LostAddresses, ServiceKey};
 use lbk8s::controller::{Change, Controller, MemoryWrite, Notice};
-use lbk8s::objects::config::ConfigChange;
+use lbk8s::objects::Severity;
+use lbk8s::objects::config::{ConfigChange, FollowConfigMap};
 use lbk8s::objects::namespace::NamespaceView;
 use lbk8s::objects::node;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ impl World {
 
     /// Another process takes over, and knows only what is stored.
     pub(crate) fn restart(&mut self) {
-        self.controller = Controller::new(self.lost_addresses);
+        self.controller = Controller::new(self.lost_addresses, FollowConfigMap::default());
         self.pass(0);
         for object in self.objects.values() {
             self.controller.apply(change(object));
@@ -189,8 +190,8 @@ impl World {
     pub(crate) fn problems(&mut self) -> Vec<String> {
         let notices = self.controller.notices();
         let problem = |notice| match notice {
-            Notice::Problem(problem) => Some(problem.to_string()),
-            Notice::Pools { .. } => None,
+            Notice::Problem(problem) if problem.severity == Severity::Error => Some(problem.to_string()),
+            _ => None,
         };
         notices.into_iter().filter_map(problem).collect()
     }

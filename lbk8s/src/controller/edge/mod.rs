@@ -1,0 +1,312 @@
+//! The edge of the controller: watches, writes, and tries again.
+
+mod kept;
+mod watches;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Client};
+use lbcore::{LostAddresses, ServiceKey};
+
+use self::kept::Kept;
+use self::watches::{Heard, WATCHES, watches};
+use self::writes::{Trouble, Written, look_again, pause, put, put_memory};
+use super::notice::{Notice, event};
+use super::{Change, Controller};
+use crate::events::{Event, Recorder};
+use crate::objects::config::FollowConfigMap;
+use crate::objects::leftovers::{Leftover, WEBHOOK};
+use crate::objects::service::{Class, ServiceView, Wish};
+use crate::watching::{Progress, Told};
+
+/// How to run the controller.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The namespace of the configuration objects.
+    pub namespace: String,
+    /// The class of Services that are ours.
+    pub class: Class,
+    /// The name of this instance, for events.
+    pub identity: String,
+    /// What becomes of held addresses that their pool no longer has.
+    pub lost_addresses: LostAddresses,
+    /// Whether the v0.12 ConfigMap counts where IPAddressPools are.
+    pub follow_config_map: FollowConfigMap,
+    /// Whether addresses are given while MetalLB's controller runs.
+    pub beside_metallb: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespace: crate::CONFIG_NAMESPACE.to_owned(),
+            class: None,
+            identity: "controller".to_owned(),
+            lost_addresses: LostAddresses::Keep,
+            follow_config_map: FollowConfigMap::default(),
+            beside_metallb: false,
+        }
+    }
+}
+
+/// Status writes under way at once.
+const WRITES_AT_ONCE: usize = 16;
+/// Events on their way at once, while statuses are written and while none is: nobody waits for them.
+const EVENTS_AT_ONCE: [usize; 2] = [1, 8];
+/// Services that are looked at once more at once.
+const LOOKS_AT_ONCE: usize = 4;
+/// How often it is looked whether MetalLB's webhook is still there.
+const WEBHOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// Runs the controller until the future is dropped. Failures of the API server are waited out; writes under
+/// way when it is dropped may or may not have been made, and are looked at again by the next run.
+///
+/// Only one controller of a cluster may run at a time: see [`super::lease`]. If two do all the same, addresses that
+/// both gave are seen, and the older Service keeps them.
+///
+/// `notice` is told what people should know; [`super::log`] writes it to the log.
+pub async fn run(client: Client, settings: Settings, notice: impl FnMut(&Notice)) {
+    let mut running = Running::new(client, settings, notice);
+    loop {
+        running.step().await;
+        running.tell();
+        running.begin_writes();
+        running.begin_events();
+    }
+}
+
+struct Running<N> {
+    client: Client,
+    settings: Settings,
+    notice: N,
+    controller: Controller,
+    watches: futures::stream::SelectAll<crate::watching::Watch<Heard>>,
+    progress: Progress,
+    kept: Kept,
+    recorder: Recorder,
+    writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, Written)>>,
+    writing: BTreeSet<ServiceKey>,
+    troubles: BTreeMap<ServiceKey, Trouble>,
+    /// Services that wait before they are written again; they hold no place among the writes meanwhile.
+    pauses: FuturesUnordered<BoxFuture<'static, ServiceKey>>,
+    untold: VecDeque<Event>,
+    events: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// One annotation of a pool is written at a time: what changes meanwhile is written together.
+    memory: FuturesUnordered<BoxFuture<'static, (String, bool)>>,
+    /// Services that their watch shows no more, and that may be there all the same.
+    unlooked: VecDeque<(ServiceKey, String)>,
+    looks: FuturesUnordered<BoxFuture<'static, Option<Box<Service>>>>,
+    /// Whether MetalLB's webhook is there.
+    webhook: FuturesUnordered<BoxFuture<'static, bool>>,
+}
+
+impl<N: FnMut(&Notice)> Running<N> {
+    fn new(client: Client, settings: Settings, notice: N) -> Self {
+        let mut controller = Controller::new(settings.lost_addresses, settings.follow_config_map);
+        controller.set_beside_metallb(settings.beside_metallb);
+        Self {
+            controller,
+            watches: watches(&client, &settings),
+            progress: Progress::new(WATCHES),
+            kept: Kept::new(&client, &settings.namespace),
+            recorder: Recorder::new(client.clone(), "metallb-controller", settings.identity.clone()),
+            webhook: [webhook_is_left(client.clone(), Duration::ZERO).boxed()].into_iter().collect(),
+            client,
+            settings,
+            notice,
+            writes: FuturesUnordered::new(),
+            writing: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            pauses: FuturesUnordered::new(),
+            untold: VecDeque::new(),
+            events: FuturesUnordered::new(),
+            memory: FuturesUnordered::new(),
+            unlooked: VecDeque::new(),
+            looks: FuturesUnordered::new(),
+        }
+    }
+
+    /// Waits for something to happen, and takes it in.
+    async fn step(&mut self) {
+        self.controller.advance(Timestamp::now().as_microsecond());
+        let deadline = self.controller.deadline();
+        tokio::select! {
+            Some(told) = self.watches.next() => self.hear(told),
+            Some(key) = self.pauses.next() => {
+                self.writing.remove(&key);
+                self.controller.retry(&key);
+            }
+            Some((key, written)) = self.writes.next() => self.on_written(key, written),
+            Some(()) = self.events.next() => {}
+            Some((pool, written)) = self.memory.next() => {
+                if !written {
+                    self.controller.retry_memory(&pool);
+                }
+            }
+            Some(found) = self.looks.next() => {
+                if let Some(service) = found {
+                    self.apply(Change::Service(Box::new(ServiceView::read(&service, &self.settings.class))));
+                }
+            }
+            () = self.kept.work() => self.kept.refresh(&self.controller),
+            Some(left) = self.webhook.next() => {
+                self.webhook.push(webhook_is_left(self.client.clone(), WEBHOOK_EVERY).boxed());
+                self.apply(Change::Leftover(Leftover::webhook(), left));
+            }
+            () = until(deadline) => {}
+        }
+    }
+
+    fn hear(&mut self, told: Told<Heard>) {
+        // It may have been a long time until this was told.
+        self.controller.advance(Timestamp::now().as_microsecond());
+        match told {
+            Told::Change(Heard::Change(change)) => {
+                match &change {
+                    Change::Config(change) => self.kept.see(change),
+                    Change::ServiceGone(key, uid) if self.controller.has_traces(key) => {
+                        self.unlooked.push_back((key.clone(), uid.clone()));
+                    }
+                    _ => {}
+                }
+                self.apply(change);
+            }
+            Told::Change(Heard::State(says)) => self.kept.see_state(says),
+            Told::Synced(watch) => {
+                if self.progress.synced(watch) {
+                    self.apply(Change::Synced);
+                }
+            }
+            Told::Absent(watch) => {
+                if self.progress.absent(watch) {
+                    self.apply(Change::Synced);
+                }
+            }
+            Told::Failed(watch, error) => self.progress.failed(watch, error),
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.controller.apply(change);
+        if self.progress.is_done() {
+            self.kept.touch();
+        }
+    }
+
+    fn on_written(&mut self, key: ServiceKey, written: Written) {
+        match written {
+            Written::Done(service, event) => {
+                self.troubles.remove(&key);
+                self.writing.remove(&key);
+                let view = ServiceView::read(&service, &self.settings.class);
+                log_written(&view);
+                self.apply(Change::Service(Box::new(view)));
+                self.untold.extend(event);
+            }
+            Written::Changed(service) => {
+                let trouble = self.troubles.entry(key.clone()).or_default();
+                self.pauses.push(pause(key, trouble.next_pause()).boxed());
+                let view = ServiceView::read(&service, &self.settings.class);
+                self.apply(Change::Service(Box::new(view)));
+            }
+            // The watch tells that it is gone.
+            Written::Gone => {
+                self.troubles.remove(&key);
+                self.writing.remove(&key);
+            }
+            Written::Failed(error) => {
+                let trouble = self.troubles.entry(key.clone()).or_default();
+                self.pauses.push(pause(key.clone(), trouble.next_pause()).boxed());
+                if trouble.last != error {
+                    tracing::warn!(service = %key, error, "a status cannot be written; trying again");
+                    trouble.last = error;
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        for news in self.controller.notices() {
+            (self.notice)(&news);
+            // What an object says of itself already was told before this process began.
+            let is_old = matches!(&news, Notice::Problem(problem) if self.kept.shows(problem));
+            self.untold.extend(event(&news).filter(|_| !is_old));
+        }
+    }
+
+    fn begin_writes(&mut self) {
+        let mut later = Vec::new();
+        while self.writes.len() < WRITES_AT_ONCE
+            && let Some(write) = self.controller.next_write()
+        {
+            // A second write of a Service waits for the first one's outcome.
+            if self.writing.insert(write.key.clone()) {
+                self.writes.push(put(self.client.clone(), write).boxed());
+            } else {
+                later.push(write.key);
+            }
+        }
+        if self.memory.is_empty()
+            && let Some(write) = self.controller.next_memory()
+        {
+            let namespace = self.settings.namespace.clone();
+            self.memory.push(put_memory(self.client.clone(), namespace, write).boxed());
+        }
+        // Their first write is under way, and its outcome comes by here.
+        for key in later {
+            self.controller.retry(&key);
+        }
+        while self.looks.len() < LOOKS_AT_ONCE
+            && let Some((key, uid)) = self.unlooked.pop_front()
+        {
+            self.looks.push(look_again(self.client.clone(), key, uid).boxed());
+        }
+    }
+
+    fn begin_events(&mut self) {
+        let at_once = EVENTS_AT_ONCE[usize::from(self.writes.is_empty())];
+        while self.events.len() < at_once
+            && let Some(event) = self.untold.pop_front()
+        {
+            let recorder = self.recorder.clone();
+            self.events.push(async move { recorder.send(event).await }.boxed());
+        }
+    }
+}
+
+/// Waits until a moment, in microseconds since the Unix epoch.
+async fn until(deadline: Option<i64>) {
+    let Some(deadline) = deadline else { return std::future::pending().await };
+    let left = deadline - Timestamp::now().as_microsecond();
+    tokio::time::sleep(Duration::from_micros(u64::try_from(left).unwrap_or(0))).await;
+}
+
+/// Whether MetalLB's webhook is there; not, if that cannot be found out.
+async fn webhook_is_left(client: Client, after: Duration) -> bool {
+    tokio::time::sleep(after).await;
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client);
+    let found = tokio::time::timeout(Duration::from_secs(2), api.get_opt(WEBHOOK)).await;
+    matches!(found, Ok(Ok(Some(_))))
+}
+
+fn log_written(view: &ServiceView) {
+    if view.wish == Wish::Nothing {
+        return tracing::info!(service = %view.key, "asks for nothing any more");
+    }
+    let addresses: Vec<String> = view.addresses().iter().map(ToString::to_string).collect();
+    let condition = view.condition(super::CONDITION);
+    let why = condition.map_or("", |condition| condition.message.as_str());
+    if addresses.is_empty() {
+        tracing::info!(service = %view.key, why, "pending");
+    } else {
+        tracing::info!(service = %view.key, addresses = addresses.join(","), why, "assigned");
+    }
+}

@@ -1,0 +1,334 @@
+//! The edge of the speaker: watches, and carries the effects to the LAN and to the API server.
+
+mod facts;
+mod statuses;
+mod watches;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, SelectAll};
+use futures::{FutureExt, StreamExt};
+use kube::Client;
+use lbcore::{Interfaces, ServiceKey};
+use lbnet::{Event as WireEvent, Layer2, MacAddr, Rule, Selection};
+use tokio::sync::mpsc;
+
+use self::facts::Facts;
+use self::statuses::Says as Status;
+use self::watches::{Heard, WATCHES, watches};
+use super::on_wire::OnWire;
+use super::{Change, Effect, Rules, Speaker};
+use crate::Problem;
+use crate::configuration_state::{self, Component, Says};
+use crate::events::{Event, Recorder, Severity};
+use crate::objects::service::Class;
+use crate::upkeep::Upkeep;
+use crate::watching::{Progress, Told, Watch};
+
+/// How to run the speaker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node it runs on, as its Node object is called.
+    pub node: String,
+    /// The namespace of the configuration objects.
+    pub namespace: String,
+    /// The class of Services that are ours.
+    pub class: Class,
+    /// How it decides.
+    pub rules: Rules,
+    /// Which interfaces may be used. Those left out are so until `metallb-excludel2` says others.
+    pub interfaces: Selection,
+}
+
+/// Events on their way at once: nobody waits for them.
+const EVENTS_AT_ONCE: usize = 4;
+
+/// Runs the speaker until the future is dropped. `layer2` and what it tells belong to it; when it ends,
+/// nothing is announced any more. It ends by itself only if the thread that answers has ended.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    layer2: Layer2,
+    mut wire: mpsc::UnboundedReceiver<WireEvent>,
+) {
+    let mut running = Running::new(&client, settings, layer2);
+    loop {
+        tokio::select! {
+            Some(told) = running.watches.next() => running.hear(told),
+            event = wire.recv() => {
+                // Without the thread that answers there is nothing left to do.
+                let Some(event) = event else { return };
+                running.on_wire_event(event);
+            }
+            told = running.on_wire.confirmed(&running.speaker) => running.untold.extend(told),
+            () = running.facts.work() => {}
+            () = running.statuses.work() => {}
+            () = running.state.work() => {}
+            Some(()) = running.events.next() => {}
+        }
+        running.begin_events();
+    }
+}
+
+struct Running {
+    settings: Settings,
+    layer2: Layer2,
+    speaker: Speaker,
+    watches: SelectAll<Watch<Heard>>,
+    progress: Progress,
+    recorder: Recorder,
+    on_wire: OnWire,
+    facts: Facts,
+    statuses: Upkeep<String, Status>,
+    state: Upkeep<(), Says>,
+    /// The Services that this node answered for before it started: nobody has to be told again.
+    before: BTreeSet<String>,
+    /// The hardware addresses of other nodes.
+    members: BTreeMap<String, BTreeSet<MacAddr>>,
+    /// What is wrong with `metallb-excludel2`.
+    exclude_problem: Option<Problem>,
+    untold: VecDeque<Event>,
+    events: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Running {
+    fn new(client: &Client, settings: Settings, layer2: Layer2) -> Self {
+        let component = Component::Speaker(settings.node.clone());
+        Self {
+            watches: watches(client, &settings),
+            progress: Progress::new(WATCHES),
+            speaker: Speaker::new(&settings.node, settings.rules),
+            recorder: Recorder::new(client.clone(), "metallb-speaker", &settings.node),
+            on_wire: OnWire::new(&settings.node),
+            facts: Facts::new(client, &settings.namespace, &settings.node),
+            statuses: statuses::keep(client, &settings.namespace, &settings.node),
+            state: configuration_state::keep(client, &settings.namespace, &component),
+            before: BTreeSet::new(),
+            members: BTreeMap::new(),
+            exclude_problem: None,
+            untold: VecDeque::new(),
+            events: FuturesUnordered::new(),
+            layer2,
+            settings,
+        }
+    }
+
+    fn hear(&mut self, told: Told<Heard>) {
+        match told {
+            Told::Change(Heard::Change(change)) => {
+                let about_configuration =
+                    matches!(*change, Change::Config(_) | Change::Leftover(..) | Change::PodGone(..));
+                self.apply(*change);
+                if about_configuration {
+                    self.say_state();
+                }
+            }
+            Told::Change(Heard::Facts(name, facts)) => self.on_facts(name, facts),
+            Told::Change(Heard::Status(name, status)) => {
+                if !self.progress.is_done() && status.is_some() {
+                    self.before.insert(name.clone());
+                }
+                self.statuses.seen(name, status);
+            }
+            Told::Change(Heard::State(says)) => self.state.seen((), says),
+            Told::Change(Heard::Exclude(read)) => self.on_exclude(read),
+            Told::Synced(watch) => {
+                if self.progress.synced(watch) {
+                    self.begin();
+                }
+            }
+            Told::Absent(watch) => {
+                if self.progress.absent(watch) {
+                    self.begin();
+                }
+            }
+            Told::Failed(watch, error) => self.progress.failed(watch, error),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.apply(Change::Synced);
+        // What this node wrote before, and is not its own any more.
+        let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
+        let names: BTreeSet<String> =
+            keys.flat_map(|key| [false, true].map(|second| statuses::name(key, second))).collect();
+        for name in std::mem::take(&mut self.before).difference(&names) {
+            self.statuses.want(name.clone(), None);
+        }
+        self.say_state();
+        if self.speaker.is_node() {
+            tracing::info!("everything is known; announcing");
+        } else {
+            let nodes = self.speaker.nodes().collect::<Vec<&str>>().join(", ");
+            tracing::warn!(
+                nodes,
+                "there is no Node of this name; this speaker owns no address until there is one"
+            );
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        for effect in self.speaker.apply(change) {
+            if let Effect::Withdraw { address, .. } = &effect {
+                self.on_wire.withdrawn(*address);
+            }
+            let known = matches!(&effect, Effect::Owner { service, .. } if self.was_ours(service));
+            let told = carry_out(effect, &self.layer2, &self.settings.node);
+            self.untold.extend(told.filter(|_| !known));
+        }
+        self.facts.set_taken(self.on_wire.taken());
+        for service in self.speaker.changed() {
+            self.say_status(&service);
+        }
+    }
+
+    /// Whether this node answered for a Service before this process began.
+    fn was_ours(&self, service: &crate::ObjectRef) -> bool {
+        let key = ServiceKey::new(service.namespace.as_str(), service.name.as_str());
+        [false, true].iter().any(|second| self.before.contains(&statuses::name(&key, *second)))
+    }
+
+    fn say_status(&mut self, service: &ServiceKey) {
+        let owned: Vec<IpAddr> = self.speaker.owned_of(service).collect();
+        // If no node can answer for both families, each of two answers for one.
+        let second = self.speaker.owns_second_family_alone(service);
+        let status = (!owned.is_empty()).then(|| {
+            let placed = owned.iter().filter_map(|address| self.on_wire.placed(*address)).flatten();
+            let interfaces: BTreeSet<String> = placed.cloned().collect();
+            let interfaces: Vec<String> = interfaces.into_iter().collect();
+            statuses::status(&self.settings.node, service, &interfaces)
+        });
+        // An address is placed a moment after it is owned: then it is worth saying.
+        let is_placed = status.as_ref().is_none_or(|status| !status.interfaces.is_empty());
+        for (name, is_it) in
+            [(statuses::name(service, false), !second), (statuses::name(service, true), second)]
+        {
+            let says = status.clone().filter(|_| is_it);
+            if says.is_none() && self.statuses.wanted(&name).is_none_or(Option::is_none) {
+                continue;
+            }
+            if says.is_none() || is_placed {
+                self.statuses.want(name, says);
+            }
+        }
+    }
+
+    fn on_wire_event(&mut self, event: WireEvent) {
+        match &event {
+            WireEvent::Interfaces(interfaces) => self.facts.set_interfaces(interfaces.clone()),
+            WireEvent::Placed { address, .. } => {
+                let address = *address;
+                let told = self.on_wire.tell(event, &self.speaker);
+                self.untold.extend(told);
+                self.facts.set_taken(self.on_wire.taken());
+                let services: Vec<ServiceKey> = self.speaker.keys_of(address).cloned().collect();
+                services.iter().for_each(|service| self.say_status(service));
+                return;
+            }
+            _ => {}
+        }
+        let told = self.on_wire.tell(event, &self.speaker);
+        self.untold.extend(told);
+        self.facts.set_taken(self.on_wire.taken());
+    }
+
+    fn on_facts(&mut self, name: String, facts: Option<Box<crate::objects::facts::NodeFacts>>) {
+        let interfaces = facts.as_ref().map(|facts| facts.spec.interfaces());
+        if name == self.settings.node {
+            self.facts.seen(facts.map(|facts| facts.spec));
+        } else {
+            let macs: BTreeSet<MacAddr> = facts.iter().flat_map(|facts| facts.spec.macs()).collect();
+            if self.members.insert(name.clone(), macs.clone()) != Some(macs) {
+                self.layer2.set_members(self.members.values().flatten().copied().collect());
+            }
+        }
+        self.apply(Change::Facts(name, interfaces));
+    }
+
+    fn on_exclude(&mut self, read: Option<Result<Vec<lbnet::Pattern>, Problem>>) {
+        let left_out = match read {
+            None => self.settings.interfaces.left_out.clone(),
+            Some(Ok(patterns)) => patterns,
+            Some(Err(problem)) => {
+                tracing::warn!(object = %problem.object, path = problem.path, "{}", problem.message);
+                self.exclude_problem = Some(problem);
+                return self.say_state();
+            }
+        };
+        self.exclude_problem = None;
+        self.layer2.set_interfaces(Selection { left_out, ..self.settings.interfaces.clone() });
+        self.say_state();
+    }
+
+    fn say_state(&mut self) {
+        if self.progress.is_done() {
+            let problems = self.speaker.problems();
+            self.state.want((), configuration_state::says(problems.iter().chain(&self.exclude_problem)));
+        }
+    }
+
+    fn begin_events(&mut self) {
+        while self.events.len() < EVENTS_AT_ONCE
+            && let Some(event) = self.untold.pop_front()
+        {
+            let recorder = self.recorder.clone();
+            self.events.push(async move { recorder.send(event).await }.boxed());
+        }
+    }
+}
+
+/// Carries out an effect; the event that goes with it.
+fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
+    match effect {
+        Effect::Announce { address, interfaces, is_new } => {
+            tracing::info!(%address, is_new, "announcing");
+            let rule = rule(interfaces);
+            if is_new {
+                layer2.announce_new(address, rule);
+            } else {
+                layer2.announce(address, rule);
+            }
+            None
+        }
+        Effect::Withdraw { address, why } => {
+            tracing::info!(%address, why, "withdrawn");
+            layer2.withdraw(address);
+            None
+        }
+        Effect::Nobody { service, address, why } => {
+            tracing::warn!(%address, service = %service, why, "nobody announces it");
+            Some(Event {
+                about: service,
+                severity: Severity::Warning,
+                reason: "announceFailed",
+                note: format!("nobody announces {address}: {why}"),
+            })
+        }
+        Effect::Owner { service, address, apart } => Some(Event {
+            about: service,
+            severity: Severity::Normal,
+            reason: "nodeAssigned",
+            note: format!(
+                "announcing {address} from node {node:?} with protocol \"layer2\"{}",
+                told_apart(apart)
+            ),
+        }),
+    }
+}
+
+fn told_apart(apart: bool) -> &'static str {
+    if apart {
+        "; no node can announce both families of the Service, so they are announced separately"
+    } else {
+        ""
+    }
+}
+
+fn rule(interfaces: Interfaces) -> Rule {
+    match interfaces {
+        Interfaces::All => Rule::any(),
+        Interfaces::Named(names) => Rule::named(names),
+    }
+}

@@ -1,0 +1,177 @@
+//! `ServiceL2Status`: which node answers for a Service, written by that node.
+//!
+//! The name of the object comes from the Service alone, so that there is one of it: a new owner takes the place of a
+//! former one, also of one that never returns.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::ObjectMeta;
+use kube::{Api, Client, ResourceExt};
+use lbcore::ServiceKey;
+use serde_json::json;
+
+use crate::objects::metallb::{InterfaceInfo, L2Status, ServiceL2Status};
+use crate::upkeep::Upkeep;
+use crate::watching::explain_client;
+
+/// The labels by which MetalLB's users find these objects.
+const NODE: &str = "metallb.io/node";
+const SERVICE_NAME: &str = "metallb.io/service-name";
+const SERVICE_NAMESPACE: &str = "metallb.io/service-namespace";
+
+/// The selector of the objects that a node has written.
+pub(super) fn of_node(node: &str) -> String {
+    format!("{NODE}={}", label(node))
+}
+
+/// A node's name as the value of a label, which is shorter than a name can be.
+fn label(node: &str) -> String {
+    if node.len() <= 63 {
+        return node.to_owned();
+    }
+    let start = node.get(..46).unwrap_or(node).trim_end_matches(['.', '-']);
+    format!("{start}-{:016x}", hash(node.as_bytes()))
+}
+
+/// The name of a Service's object. If two nodes answer for the two families of a Service, that for IPv6 has its own.
+pub(super) fn name(service: &ServiceKey, second_family: bool) -> String {
+    let family = if second_family { "-ipv6" } else { "" };
+    format!("l2-{:016x}{family}", hash(service.to_string().as_bytes()))
+}
+
+/// FNV-1a: the same on every node and in every version.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// What an object is to say; `None`: it is not to be there, or to be another node's.
+pub(super) type Says = Option<L2Status>;
+
+/// Keeps the objects of this node up to date.
+pub(super) fn keep(client: &Client, namespace: &str, node: &str) -> Upkeep<String, Says> {
+    let api: Api<ServiceL2Status> = Api::namespaced(client.clone(), namespace);
+    let owner = Api::<crate::objects::facts::NodeFacts>::namespaced(client.clone(), namespace);
+    let node = node.to_owned();
+    let put = move |name: String, says: Says| {
+        let (api, owner, node) = (api.clone(), owner.clone(), node.clone());
+        async move {
+            let put = async {
+                match says {
+                    Some(status) => write(&api, &owner, &name, status).await.map(Some),
+                    None => remove(&api, &name, &node).await.map(|()| None),
+                }
+            };
+            put.await.map_err(|error| explain_client(&error))
+        }
+    };
+    Upkeep::new("ServiceL2Status", put).without(Option::is_none)
+}
+
+async fn write(
+    api: &Api<ServiceL2Status>,
+    owner: &Api<crate::objects::facts::NodeFacts>,
+    name: &str,
+    status: L2Status,
+) -> Result<L2Status, kube::Error> {
+    let stored = api.get_opt(name).await?;
+    let is_ours = |stored: &ServiceL2Status| {
+        let stored = stored.status.clone().unwrap_or_default();
+        stored.node.is_empty() || stored.node == status.node
+    };
+    if let Some(other) = stored.as_ref().filter(|stored| !is_ours(stored)) {
+        // Whose it is cannot be changed in it.
+        delete(api, other).await?;
+    }
+    if !stored.as_ref().is_some_and(is_ours) {
+        api.create(&PostParams::default(), &new(owner, name, &status).await).await?;
+    }
+    // An empty list is not written, and would stay as it was.
+    let interfaces = (!status.interfaces.is_empty()).then_some(&status.interfaces);
+    let patch = json!({"status": {
+        "node": status.node,
+        "serviceName": status.service_name,
+        "serviceNamespace": status.service_namespace,
+        "interfaces": interfaces,
+    }});
+    let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(written.status.unwrap_or_default())
+}
+
+async fn new(
+    owner: &Api<crate::objects::facts::NodeFacts>,
+    name: &str,
+    status: &L2Status,
+) -> ServiceL2Status {
+    let label_of = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let labels = BTreeMap::from([
+        (NODE.to_owned(), label(&status.node)),
+        label_of(SERVICE_NAME, &status.service_name),
+        label_of(SERVICE_NAMESPACE, &status.service_namespace),
+    ]);
+    // It goes with the node: its NodeFacts belong to the Node.
+    let facts = owner.get_metadata(&status.node).await.ok().and_then(|facts| facts.metadata.uid);
+    let owner = facts.map(|uid| OwnerReference {
+        api_version: "lbd.io/v1alpha1".to_owned(),
+        kind: "NodeFacts".to_owned(),
+        name: status.node.clone(),
+        uid,
+        ..OwnerReference::default()
+    });
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(labels),
+        owner_references: owner.map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    };
+    ServiceL2Status { metadata, ..ServiceL2Status::default() }
+}
+
+/// Removes an object, unless it is another node's by now.
+async fn remove(api: &Api<ServiceL2Status>, name: &str, node: &str) -> Result<(), kube::Error> {
+    match api.get_opt(name).await? {
+        Some(stored) if stored.status.as_ref().is_none_or(|status| status.node == node) => {
+            delete(api, &stored).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn delete(api: &Api<ServiceL2Status>, stored: &ServiceL2Status) -> Result<(), kube::Error> {
+    let preconditions = Preconditions { uid: stored.uid(), ..Preconditions::default() };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(&stored.name_any(), &parameters).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => deleted.map(|_| ()),
+    }
+}
+
+/// What the object of a Service is to say.
+pub(super) fn status(node: &str, service: &ServiceKey, interfaces: &[String]) -> L2Status {
+    L2Status {
+        node: node.to_owned(),
+        service_name: service.name().to_owned(),
+        service_namespace: service.namespace().to_owned(),
+        interfaces: interfaces.iter().map(|name| InterfaceInfo { name: name.clone() }).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_fit() {
+        let service = ServiceKey::new("n".repeat(63), "s".repeat(63));
+        assert!(name(&service, true).len() < 63);
+        assert_ne!(name(&service, false), name(&ServiceKey::new("n", "s"), false));
+        let long = format!("{}.{}", "a".repeat(45), "b".repeat(60));
+        let value = label(&long);
+        assert!(value.len() <= 63 && !value.contains(".-"), "{value}");
+        assert_ne!(value, label(&format!("{long}c")));
+        assert_eq!(label("n1"), "n1");
+    }
+}
