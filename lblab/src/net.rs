@@ -215,12 +215,24 @@ impl Net {
         }
     }
 
-    /// Adds a route to `net` by way of `gateway`.
+    /// Adds a route to `net` by way of `gateway`, both of the same family.
     ///
     /// # Errors
     /// What the kernel says.
-    pub async fn add_route(&self, net: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<(), LabError> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(net, prefix).gateway(gateway);
+    ///
+    /// # Panics
+    /// The families differ, or the prefix is longer than an address.
+    pub async fn add_route(
+        &self,
+        net: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+    ) -> Result<(), LabError> {
+        let (net, gateway) = (net.into(), gateway.into());
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(net, prefix)
+            .and_then(|route| route.gateway(gateway))
+            .expect("one family, and a prefix of it");
         let request = self.0.route().add(route.build());
         request.execute().await.map_err(LabError::netlink(format!("adding a route to {net}/{prefix}")))
     }

@@ -4,7 +4,7 @@
 //! all the same: that is the speaker's decision, on one node only.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,12 +37,12 @@ impl Proxy {
     pub async fn serve(
         &mut self,
         host: &Host,
-        address: (Ipv4Addr, u16),
+        address: impl Into<SocketAddr>,
         backends: Vec<SocketAddr>,
     ) -> Result<(), LabError> {
-        let at = SocketAddr::from(address);
+        let at = address.into();
         self.stop(at);
-        host.net().add_address(host.net().index("lo").await?, address.0, 32).await?;
+        own(host, at.ip()).await?;
         let doing = LabError::io(format!("listening on {at} of {}", host.name()));
         let handle = host.run(move || async move {
             let listener = TcpListener::bind(at).await?;
@@ -62,12 +62,18 @@ impl Proxy {
     ///
     /// # Errors
     /// What the kernel says.
-    pub async fn forget(&mut self, host: &Host, address: Ipv4Addr) -> Result<(), LabError> {
+    pub async fn forget(&mut self, host: &Host, address: impl Into<IpAddr>) -> Result<(), LabError> {
+        let address = address.into();
         let ours = self.listeners.keys().copied().filter(|at| at.ip() == address);
         for at in ours.collect::<Vec<_>>() {
             self.stop(at);
         }
         host.net().delete_address(host.net().index("lo").await?, address).await
+    }
+
+    /// Takes no more connections to one port of an address; the address stays on the node.
+    pub fn refuse(&mut self, at: impl Into<SocketAddr>) {
+        self.stop(at.into());
     }
 
     fn stop(&mut self, at: SocketAddr) {
@@ -84,22 +90,33 @@ async fn pass(mut client: TcpStream, backend: SocketAddr) {
     }
 }
 
-/// Runs a pod on `host`: a web server at `address` that answers every request with `page`.
+/// Puts an address on `lo`, so that the host takes packets for it.
+async fn own(host: &Host, address: IpAddr) -> Result<(), LabError> {
+    let prefix = if address.is_ipv4() { 32 } else { 128 };
+    host.net().add_address(host.net().index("lo").await?, address, prefix).await
+}
+
+/// Runs a pod on `host`: a web server at `address` that answers every request with `page`. It runs until the host
+/// ends or it is aborted.
 ///
 /// # Errors
 /// What the kernel says.
-pub async fn run_pod(host: &Host, address: (Ipv4Addr, u16), page: String) -> Result<(), LabError> {
-    let at = SocketAddr::from(address);
-    host.net().add_address(host.net().index("lo").await?, address.0, 32).await?;
+pub async fn run_pod(
+    host: &Host,
+    address: impl Into<SocketAddr>,
+    page: String,
+) -> Result<AbortHandle, LabError> {
+    let at = address.into();
+    own(host, at.ip()).await?;
     let doing = LabError::io(format!("running a pod at {at} on {}", host.name()));
     let started = host.run(move || async move {
         let listener = TcpListener::bind(at).await?;
-        tokio::task::spawn_local(async move {
+        let accept = async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::task::spawn_local(answer(client, page.clone()));
             }
-        });
-        Ok(())
+        };
+        Ok(tokio::task::spawn_local(accept).abort_handle())
     });
     started.await?.map_err(doing)
 }

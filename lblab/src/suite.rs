@@ -1,11 +1,18 @@
 //! Tests that run in namespaces of their own: the body of a `harness = false` test.
 
+use std::fmt::Display;
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::LabError;
@@ -21,18 +28,108 @@ impl Case {
     pub fn new<F, E>(name: &str, body: impl FnOnce() -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<(), E>>,
-        E: std::fmt::Display,
+        E: Display,
     {
         let run = move || {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| {
-                Failed::from(LabError::Forbidden { what: "a network namespace", source: errno.into() })
-            })?;
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            let result = LocalSet::new().block_on(&runtime, body());
+            let result = in_own_namespace(|| body())?;
             result.map_err(|error| Failed::from(error.to_string()))
         };
         Self { trial: Trial::test(name, run) }
     }
+
+    /// A test that cannot hold yet: it is listed with the reason, and does not run.
+    #[must_use]
+    pub fn not_yet(name: &str, why: &str) -> Self {
+        let trial = Trial::test(name, || Err("it cannot hold yet".into()));
+        Self { trial: trial.with_kind(format!("not yet: {why}")).with_ignored_flag(true) }
+    }
+}
+
+/// What several tests share because it takes long to make: it lives on a thread of its own, in a network namespace
+/// of its own, and the tests use it one after another. It is dropped when the last of them has run.
+pub struct Shared<T> {
+    make: fn() -> Making<T>,
+    /// The thread, as soon as a test has asked for it.
+    running: Mutex<Option<(mpsc::UnboundedSender<Job<T>>, JoinHandle<()>)>>,
+}
+
+/// What is shared, to be.
+pub type Making<T> = LocalBoxFuture<'static, Result<T, String>>;
+/// A test of something shared.
+pub type Body<T> = Box<dyn for<'a> FnOnce(&'a mut T) -> LocalBoxFuture<'a, Result<(), String>> + Send>;
+type Job<T> = (Body<T>, oneshot::Sender<Result<(), String>>);
+
+impl<T> std::fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> Shared<T> {
+    /// What `make` makes, as soon as the first test asks for it.
+    #[must_use]
+    pub fn new(make: fn() -> Making<T>) -> Arc<Self> {
+        Arc::new(Self { make, running: Mutex::new(None) })
+    }
+
+    /// A test on it.
+    #[must_use]
+    pub fn case(self: &Arc<Self>, name: &str, body: Body<T>) -> Case {
+        let shared = Arc::clone(self);
+        Case { trial: Trial::test(name, move || shared.run(body).map_err(Failed::from)) }
+    }
+
+    fn run(&self, body: Body<T>) -> Result<(), String> {
+        let ended = || "the thread of what the tests share has ended".to_owned();
+        let (done, result) = oneshot::channel();
+        {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let (jobs, _) = running.get_or_insert_with(|| start(self.make));
+            jobs.send((body, done)).map_err(|_| ended())?;
+        }
+        result.blocking_recv().map_err(|_| ended())?
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some((jobs, thread)) = running.take() {
+            drop(jobs);
+            // A panic has been printed by the thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start<T: 'static>(make: fn() -> Making<T>) -> (mpsc::UnboundedSender<Job<T>>, JoinHandle<()>) {
+    let (jobs, mut inbox) = mpsc::unbounded_channel::<Job<T>>();
+    let serve = move || async move {
+        let mut made = make().await;
+        while let Some((body, done)) = inbox.recv().await {
+            let result = match &mut made {
+                Ok(made) => AssertUnwindSafe(body(made)).catch_unwind().await,
+                Err(error) => Ok(Err(error.clone())),
+            };
+            // Whoever waited for it may have gone.
+            let _ = done.send(result.unwrap_or_else(|_| Err("it panicked".to_owned())));
+        }
+    };
+    let thread = std::thread::spawn(move || {
+        if let Err(error) = in_own_namespace(serve) {
+            let _ = writeln!(std::io::stderr(), "FAILED: {}", error.message().unwrap_or_default());
+        }
+    });
+    (jobs, thread)
+}
+
+/// Runs a future on this thread, in a network namespace that becomes the thread's own.
+fn in_own_namespace<F: Future>(body: impl FnOnce() -> F) -> Result<F::Output, Failed> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| {
+        Failed::from(LabError::Forbidden { what: "a network namespace", source: errno.into() })
+    })?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(LocalSet::new().block_on(&runtime, body()))
 }
 
 /// Enters the sandbox and runs the tests. A sandbox that cannot be had fails loudly: nothing was tested.

@@ -1,0 +1,183 @@
+//! Our own programs: `lbd controller` beside the API server, `lbd speaker` on every node.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use nix::sys::signal::Signal;
+
+use super::Cluster;
+use crate::Result;
+use crate::daemon::Daemon;
+use crate::plane::Role;
+
+/// Those that run, by their names: `controller`, `speaker-n1`.
+#[derive(Debug, Default)]
+pub(super) struct Programs(BTreeMap<String, Daemon>);
+
+impl Programs {
+    pub(super) fn live(&mut self) -> Result {
+        self.0.values_mut().try_for_each(Daemon::lives)
+    }
+
+    fn of(&mut self, name: &str) -> Result<&mut Daemon> {
+        self.0.get_mut(name).ok_or_else(|| format!("{name} does not run").into())
+    }
+}
+
+/// The program: what `LBD` names, else what cargo builds.
+///
+/// # Errors
+/// Cargo cannot build it.
+pub fn lbd() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    Ok(BUILT.get_or_init(|| build().map_err(|error| error.to_string())).clone()?)
+}
+
+fn build() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("LBD") {
+        return Ok(PathBuf::from(named));
+    }
+    // This program is in target/PROFILE/deps.
+    let own = std::env::current_exe()?;
+    let profile = own.parent().and_then(|deps| deps.parent()).ok_or("no folder of programs")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--locked", "-p", "lbd"]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    // What cargo says of this package must not look like a change of the ones it builds.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    let status = cargo.status()?;
+    if status.success() { Ok(profile.join("lbd")) } else { Err(format!("cargo build -p lbd: {status}").into()) }
+}
+
+impl Cluster {
+    /// Starts the controller, and a speaker on every node.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn start(&mut self) -> Result {
+        self.start_controller(&[]).await?;
+        self.start_speakers(&[]).await
+    }
+
+    /// Starts the controller with these further arguments.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn start_controller(&mut self, arguments: &[&str]) -> Result {
+        self.start_controller_as("controller", arguments).await
+    }
+
+    /// Starts a controller under a name of its own, beside others.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn start_controller_as(&mut self, name: &str, arguments: &[&str]) -> Result {
+        let mut command = Command::new(lbd()?);
+        command.args(["controller", "--until-stdin-closes"]).args(self.plane.way(Role::Controller));
+        command.args(arguments).env("RUST_LOG", "info,kube_client=off");
+        let daemon = Daemon::start(None, name, &self.folder, command).await?;
+        self.programs.0.insert(name.to_owned(), daemon);
+        Ok(())
+    }
+
+    /// Starts a speaker on every node, with these further arguments.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn start_speakers(&mut self, arguments: &[&str]) -> Result {
+        let nodes: Vec<String> = self.site.nodes.iter().map(|node| node.name().to_owned()).collect();
+        for node in nodes {
+            self.start_speaker(&node, arguments).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the speaker of a node.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn start_speaker(&mut self, node: &str, arguments: &[&str]) -> Result {
+        let name = format!("speaker-{node}");
+        let mut command = Command::new(lbd()?);
+        command.args(["speaker", "--until-stdin-closes", "--node-name", node]);
+        command.args(self.plane.way(Role::Speaker)).args(arguments).env("RUST_LOG", "info,kube_client=off");
+        let host = &self.site.node(node)?.host;
+        let daemon = Daemon::start(Some(host), &name, &self.folder, command).await?;
+        self.programs.0.insert(name, daemon);
+        Ok(())
+    }
+
+    /// Tells a program to end (`controller`, `speaker-n1`), and waits until it has.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn stop(&mut self, name: &str) -> Result {
+        self.programs.of(name)?.stop()?;
+        self.programs.0.remove(name);
+        Ok(())
+    }
+
+    /// Kills a program without a word.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self, name: &str) -> Result {
+        self.programs.of(name)?.kill()?;
+        self.programs.0.remove(name);
+        Ok(())
+    }
+
+    /// Freezes a program, or lets it go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn freeze(&mut self, name: &str, frozen: bool) -> Result {
+        self.programs.of(name)?.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })
+    }
+
+    /// Ends the controller and starts it anew with these further arguments.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn restart_controller(&mut self, arguments: &[&str]) -> Result {
+        self.stop("controller")?;
+        self.start_controller(arguments).await
+    }
+
+    /// Ends all that runs of ours.
+    pub(super) fn stop_all(&mut self) {
+        self.programs.0.clear();
+    }
+
+    /// What a program has said so far, before restarts too.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn log(&mut self, name: &str) -> Result<String> {
+        Ok(self.programs.of(name)?.log())
+    }
+
+    /// The most memory that a program has had, in KiB.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn peak_memory(&mut self, name: &str) -> Result<u64> {
+        self.programs.of(name)?.peak_memory()
+    }
+
+    /// What all programs said last.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let said = |(name, daemon): (&String, &Daemon)| format!("--- {name}\n{}\n", daemon.last_words(12));
+        self.programs.0.iter().map(said).collect()
+    }
+}

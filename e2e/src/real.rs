@@ -1,0 +1,229 @@
+//! A real control plane: etcd, kube-apiserver and kube-controller-manager on the bridge, kube-proxy on each node.
+//!
+//! Which flags, and why a kubelet is not needed, is told in `e2e/README.md`.
+
+mod credentials;
+mod proxy;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+pub use proxy::kube_proxy;
+
+use crate::Result;
+use crate::daemon::Daemon;
+use crate::plane::Role;
+use crate::site::{SERVER, Site};
+use crate::wait::until;
+use credentials::Credentials;
+
+/// Where the programs are: what `e2e/controlplane/build` prints.
+pub const PROGRAMS: &str = "CONTROL_PLANE";
+const ETCD: &str = "http://127.0.0.1:2379";
+
+/// The programs at work.
+pub struct ControlPlane {
+    programs: PathBuf,
+    folder: PathBuf,
+    credentials: Credentials,
+    client: Client,
+    manager: Daemon,
+    server: Option<Daemon>,
+    etcd: Daemon,
+}
+
+impl ControlPlane {
+    /// Starts them, and waits until they are ready.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub async fn start(_: &Site, folder: &Path) -> Result<Self> {
+        let programs = std::env::var_os(PROGRAMS).map(PathBuf::from).ok_or_else(|| {
+            format!("{PROGRAMS} does not say where the programs of Kubernetes are: use e2e/run, which builds them")
+        })?;
+        let folder = folder.to_owned();
+        let credentials = Credentials::make(&programs, &folder)?;
+        let etcd = start_etcd(&programs, &folder).await?;
+        let mut server = start_server(&programs, &folder).await?;
+        until("the API server has a certificate", async || {
+            server.lives()?;
+            Ok(std::fs::metadata(folder.join("certificates/apiserver.crt")).map(drop)?)
+        })
+        .await?;
+        let client = connect(&credentials.admin()).await?;
+        ready(&client, &mut server).await?;
+        let manager = start_manager(&programs, &folder, &credentials).await?;
+        Ok(Self { programs, folder, credentials, client, manager, server: Some(server), etcd })
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(crate) fn kubeconfig(&self, role: Role) -> PathBuf {
+        self.credentials.of(role)
+    }
+
+    /// The kubeconfig of somebody who may do everything.
+    #[must_use]
+    pub fn admin(&self) -> PathBuf {
+        self.credentials.admin()
+    }
+
+    /// Where its programs are.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// Where its logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn stop_serving(&mut self) -> Result {
+        if let Some(mut server) = self.server.take() {
+            server.kill()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.server.is_some()
+    }
+
+    pub(crate) async fn serve(&mut self) -> Result {
+        let mut server = start_server(&self.programs, &self.folder).await?;
+        ready(&self.client, &mut server).await?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Kills etcd, and starts it anew with the same data.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn restart_etcd(&mut self) -> Result {
+        self.etcd.kill()?;
+        self.etcd = start_etcd(&self.programs, &self.folder).await?;
+        if let Some(server) = &mut self.server {
+            ready(&self.client, server).await?;
+        }
+        Ok(())
+    }
+
+    /// Fails if one of them has ended by itself.
+    ///
+    /// # Errors
+    /// One has.
+    pub fn lives(&mut self) -> Result {
+        self.etcd.lives()?;
+        if let Some(server) = &mut self.server {
+            server.lives()?;
+        }
+        self.manager.lives()
+    }
+
+    /// The most memory that each has had, in MiB.
+    ///
+    /// # Errors
+    /// One has ended.
+    pub fn peak_memory(&mut self) -> Result<Vec<(&'static str, u64)>> {
+        let mut memory =
+            vec![("etcd", self.etcd.peak_memory()?), ("kube-controller-manager", self.manager.peak_memory()?)];
+        if let Some(server) = &mut self.server {
+            memory.push(("kube-apiserver", server.peak_memory()?));
+        }
+        Ok(memory.into_iter().map(|(name, kib)| (name, kib / 1024)).collect())
+    }
+}
+
+impl std::fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlPlane").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+async fn start_etcd(programs: &Path, folder: &Path) -> Result<Daemon> {
+    let data = folder.join("etcd");
+    let arguments = [
+        &format!("--data-dir={}", data.display()),
+        &format!("--listen-client-urls={ETCD}"),
+        &format!("--advertise-client-urls={ETCD}"),
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        // It need not outlive the machine.
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+    ];
+    Daemon::foreign(None, &programs.join("etcd"), arguments.map(str::to_owned).to_vec(), folder).await
+}
+
+async fn start_server(programs: &Path, folder: &Path) -> Result<Daemon> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let arguments = [
+        &format!("--etcd-servers={ETCD}"),
+        &format!("--bind-address={SERVER}"),
+        "--secure-port=6443",
+        &format!("--cert-dir={}", at("certificates")),
+        "--service-cluster-ip-range=10.96.0.0/16,fd96::/112",
+        // Wide enough for thousands of load balancers.
+        "--service-node-port-range=20000-60000",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        &format!("--service-account-key-file={}", at("service-accounts.pem")),
+        &format!("--service-account-signing-key-file={}", at("service-accounts.pem")),
+        "--authorization-mode=RBAC",
+        &format!("--token-auth-file={}", at("tokens.csv")),
+        // Nobody makes the service account `default` of a namespace here.
+        "--disable-admission-plugins=ServiceAccount",
+        "--endpoint-reconciler-type=none",
+    ];
+    Daemon::foreign(None, &programs.join("kube-apiserver"), arguments.map(str::to_owned).to_vec(), folder).await
+}
+
+async fn start_manager(programs: &Path, folder: &Path, credentials: &Credentials) -> Result<Daemon> {
+    let arguments = [
+        &format!("--kubeconfig={}", credentials.admin().display()),
+        "--controllers=endpointslice-controller,garbage-collector-controller,namespace-controller",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        &format!("--cert-dir={}", folder.join("manager").display()),
+    ];
+    let program = programs.join("kube-controller-manager");
+    Daemon::foreign(None, &program, arguments.map(str::to_owned).to_vec(), folder).await
+}
+
+async fn ready(client: &Client, server: &mut Daemon) -> Result {
+    until("the API server is ready", async || {
+        server.lives()?;
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        let answer = tokio::time::timeout(Duration::from_secs(2), client.request_text(request)).await??;
+        if answer == "ok" { Ok(()) } else { Err(answer.into()) }
+    })
+    .await
+}
+
+/// A client with the rights of a kubeconfig.
+pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// Runs kubectl with all rights on these arguments; what it prints.
+pub(crate) async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(plane.programs.join("kubectl"));
+    command.arg("--kubeconfig").arg(plane.admin()).args(arguments);
+    // A thread that is started for this begins in the namespace of the one that starts it.
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(format!("kubectl {}: {said}", arguments.join(" ")).into())
+    }
+}

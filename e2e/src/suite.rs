@@ -1,0 +1,120 @@
+//! A list of cases, written once and run on either API server.
+
+use std::process::ExitCode;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use lblab::suite::{self, Making, Shared};
+
+use crate::cluster::{Builder, Cluster, lbd};
+use crate::plane::Kind;
+use crate::{Result, cases};
+
+type Body = Box<dyn for<'a> FnOnce(&'a mut Cluster) -> LocalBoxFuture<'a, Result> + Send>;
+
+/// A behaviour: a name that states it, and what shows it.
+pub struct Case {
+    name: String,
+    /// Only there, if it cannot be had on the other one.
+    only: Option<Kind>,
+    not_yet: Option<&'static str>,
+    body: Body,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A case. It is given a cluster without pools, pods and Services, in which a controller and a speaker on each node
+/// run with their defaults.
+pub fn case<B>(name: &str, body: B) -> Case
+where
+    B: AsyncFn(&mut Cluster) -> Result + Copy + Send + 'static,
+{
+    let body: Body = Box::new(move |cluster| async move { body(cluster).await }.boxed_local());
+    Case { name: name.to_owned(), only: None, not_yet: None, body }
+}
+
+impl Case {
+    /// It runs on this kind of API server only.
+    #[must_use]
+    pub fn only_on(self, kind: Kind) -> Self {
+        Self { only: Some(kind), ..self }
+    }
+
+    /// It cannot hold yet, for this reason: it is listed as not run.
+    #[must_use]
+    pub fn not_yet(self, why: &'static str) -> Self {
+        Self { not_yet: Some(why), ..self }
+    }
+
+    /// Under the name of its module.
+    pub(crate) fn within(self, module: &str) -> Self {
+        Self { name: format!("{module}::{}", self.name), ..self }
+    }
+}
+
+/// Runs one case on a cluster, and says what went on if it fails.
+async fn run(cluster: &mut Cluster, body: Body) -> std::result::Result<(), String> {
+    let outcome = async {
+        cluster.start().await?;
+        body(cluster).await?;
+        cluster.lives()
+    };
+    outcome.await.map_err(|error| format!("{error}\n{}", cluster.last_words()))
+}
+
+/// The suite on the embedded store: a cluster for each case, two at a time.
+#[must_use]
+pub fn embedded() -> ExitCode {
+    main(Kind::Embedded, |case| {
+        let body = case.body;
+        suite::Case::new(&case.name, || async {
+            let cluster = Builder::new(Kind::Embedded).build().await;
+            let mut cluster = cluster.map_err(|error| error.to_string())?;
+            run(&mut cluster, body).await
+        })
+    })
+}
+
+/// The suite on a real control plane: one for all cases, tidied up before each.
+#[must_use]
+pub fn real() -> ExitCode {
+    let shared = Shared::new(build);
+    main(Kind::Real, move |case| {
+        let body = case.body;
+        shared.case(&case.name, Box::new(|cluster| tidied(cluster, body).boxed_local()))
+    })
+}
+
+fn build() -> Making<Cluster> {
+    async { Builder::new(Kind::Real).build().await.map_err(|error| error.to_string()) }.boxed_local()
+}
+
+async fn tidied(cluster: &mut Cluster, body: Body) -> std::result::Result<(), String> {
+    let tidied = async {
+        cluster.restored().await?;
+        cluster.tidy().await
+    };
+    tidied.await.map_err(|error| format!("tidying up: {error}"))?;
+    run(cluster, body).await
+}
+
+fn main(kind: Kind, runs: impl Fn(Case) -> suite::Case) -> ExitCode {
+    // Before any namespace is entered: cargo may want the network.
+    let built = lbd();
+    suite::main(|| {
+        let cases = cases::all().into_iter().filter(|case| case.only.is_none_or(|only| only == kind));
+        let listed = cases.map(|case| match (case.not_yet, &built) {
+            (Some(why), _) => suite::Case::not_yet(&case.name, why),
+            (None, Ok(_)) => runs(case),
+            (None, Err(error)) => {
+                let error = error.to_string();
+                suite::Case::new(&case.name, || async { Err(error) })
+            }
+        });
+        listed.collect()
+    })
+}

@@ -1,0 +1,5 @@
+//! The behaviour, on the embedded store.
+
+fn main() -> std::process::ExitCode {
+    e2e::suite::embedded()
+}
