@@ -6,7 +6,6 @@ mod credentials;
 mod proxy;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -212,18 +211,4 @@ pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
-}
-
-/// Runs kubectl with all rights on these arguments; what it prints.
-pub(crate) async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new(plane.programs.join("kubectl"));
-    command.arg("--kubeconfig").arg(plane.admin()).args(arguments);
-    // A thread that is started for this begins in the namespace of the one that starts it.
-    let output = tokio::task::spawn_blocking(move || command.output()).await??;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(format!("kubectl {}: {said}", arguments.join(" ")).into())
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lblab::client::{Asking, fetch, who_has};
+use lblab::client::{Asking, ask_by_datagram, fetch, who_has};
 use serde_json::Value;
 
 use crate::Result;
@@ -13,6 +13,8 @@ use crate::wait::until;
 
 /// How long one connection may take.
 const FETCH: Duration = Duration::from_secs(2);
+/// How long one datagram may take, there and back.
+const DATAGRAM: Duration = Duration::from_millis(200);
 
 /// The addresses that a Service shows.
 #[must_use]
@@ -196,6 +198,20 @@ impl Cluster {
         until(&format!("the client reaches {app} at {address}:{port}"), async || {
             self.lives()?;
             let pod = self.fetch(address, port).await?;
+            if pod.starts_with(app) { Ok(pod) } else { Err(format!("{pod:?} answers").into()) }
+        })
+        .await
+    }
+
+    /// Waits until the client reaches a pod of `app` by UDP; the pod's name.
+    ///
+    /// # Errors
+    /// Not in time.
+    pub async fn reaches_by_datagram(&mut self, address: IpAddr, port: u16, app: &str) -> Result<String> {
+        until(&format!("the client reaches {app} at {address}:{port} by UDP"), async || {
+            self.lives()?;
+            let server = SocketAddr::new(address, port);
+            let pod = ask_by_datagram(&self.site.client, server, DATAGRAM).await?;
             if pod.starts_with(app) { Ok(pod) } else { Err(format!("{pod:?} answers").into()) }
         })
         .await

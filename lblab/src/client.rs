@@ -9,7 +9,7 @@ use lbnet::MacAddr;
 use lbnet::whohas;
 pub use lbnet::whohas::Asking;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::{Host, LabError, Nic};
@@ -58,4 +58,30 @@ pub async fn fetch(host: &Host, server: SocketAddr, patience: Duration) -> Resul
     let answer: io::Result<String> = host.run(exchange).await?;
     let answer = answer.map_err(doing)?;
     Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.trim().to_owned()))
+}
+
+/// Sends one datagram to `server`; the answer.
+///
+/// # Errors
+/// What the kernel says, or that no answer came within `patience`.
+pub async fn ask_by_datagram(
+    host: &Host,
+    server: SocketAddr,
+    patience: Duration,
+) -> Result<String, LabError> {
+    let doing = LabError::io(format!("asking {server} by UDP on {}", host.name()));
+    let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
+    let exchange = move || async move {
+        let exchange = async {
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(server).await?;
+            socket.send(b"who?").await?;
+            let mut answer = [0; 1024];
+            let length = socket.recv(&mut answer).await?;
+            Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        };
+        timeout(patience, exchange).await.unwrap_or_else(|late| Err(io::Error::other(late)))
+    };
+    let answer: io::Result<String> = host.run(exchange).await?;
+    answer.map_err(doing)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::AbortHandle;
 
 use crate::{Host, LabError};
@@ -129,4 +129,31 @@ async fn answer(mut client: TcpStream, page: String) {
     if client.read(&mut request).await.is_ok() {
         let _ = client.write_all(format!("{head}{page}").as_bytes()).await;
     }
+}
+
+/// Runs a pod on `host` that answers every datagram to `address` with `page`. It runs until the host ends or it is
+/// aborted.
+///
+/// # Errors
+/// What the kernel says.
+pub async fn run_datagram_pod(
+    host: &Host,
+    address: impl Into<SocketAddr>,
+    page: String,
+) -> Result<AbortHandle, LabError> {
+    let at = address.into();
+    own(host, at.ip()).await?;
+    let doing = LabError::io(format!("running a pod at {at} on {}", host.name()));
+    let started = host.run(move || async move {
+        let socket = UdpSocket::bind(at).await?;
+        let answer = async move {
+            let mut question = [0; 1024];
+            while let Ok((_, client)) = socket.recv_from(&mut question).await {
+                // Who asks may have gone.
+                let _ = socket.send_to(page.as_bytes(), client).await;
+            }
+        };
+        Ok(tokio::task::spawn_local(answer).abort_handle())
+    });
+    started.await?.map_err(doing)
 }

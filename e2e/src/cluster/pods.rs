@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lblab::proxy::run_pod;
+use lblab::proxy::{run_datagram_pod, run_pod};
 use serde_json::json;
 use tokio::task::AbortHandle;
 
@@ -47,6 +47,7 @@ impl Cluster {
         for address in addresses {
             let at = SocketAddr::new(address, PORT);
             servers.push(run_pod(&site_node.host, at, name.to_owned()).await?);
+            servers.push(run_datagram_pod(&site_node.host, at, name.to_owned()).await?);
         }
         self.pods.push(Pod { name: name.to_owned(), node: node.to_owned(), addresses, servers });
         let object = json!({
