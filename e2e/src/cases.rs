@@ -1,13 +1,82 @@
 //! The cases, in the order of MetalLB's own end-to-end suite for layer 2, and beyond it.
 
 mod assignment;
+mod beyond;
+mod class;
+mod configuration_state;
+mod dual_stack;
+mod interface_selector;
 mod l2;
+mod lost_pools;
+mod metrics;
+mod node_selector;
+mod pool_choice;
+mod pool_request;
+mod pool_status;
+mod preferred_node;
+mod service_selector;
+mod speaker_failover;
 
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::cluster::Cluster;
+use crate::object::{advertisement, pool, service};
 use crate::suite::Case;
 
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let modules = [("assignment", assignment::cases()), ("l2", l2::cases())];
-    modules.into_iter().flat_map(|(module, cases)| cases.into_iter().map(move |case| case.within(module))).collect()
+    let modules = [
+        ("assignment", assignment::cases()),
+        ("lost_pools", lost_pools::cases()),
+        ("pool_choice", pool_choice::cases()),
+        ("pool_request", pool_request::cases()),
+        ("dual_stack", dual_stack::cases()),
+        ("pool_status", pool_status::cases()),
+        ("l2", l2::cases()),
+        ("metrics", metrics::cases()),
+        ("interface_selector", interface_selector::cases()),
+        ("node_selector", node_selector::cases()),
+        ("preferred_node", preferred_node::cases()),
+        ("service_selector", service_selector::cases()),
+        ("speaker_failover", speaker_failover::cases()),
+        ("class", class::cases()),
+        ("configuration_state", configuration_state::cases()),
+        ("beyond", beyond::cases()),
+    ];
+    modules
+        .into_iter()
+        .flat_map(|(module, cases)| cases.into_iter().map(move |case| case.within(module)))
+        .collect()
+}
+
+/// The arguments under which what a pool no longer has is taken away at once, as MetalLB does.
+const TAKE_AWAY: [&str; 2] = ["--lost-addresses", "take-away"];
+
+/// The pool of most cases.
+const POOL: &str = "192.168.3.200-192.168.3.209";
+
+/// One pool, announced from everywhere.
+async fn one_pool(cluster: &mut Cluster) -> Result {
+    cluster.create_all(&[pool("default", &[POOL]), advertisement("all")]).await
+}
+
+/// A Service with a pod on each of these nodes, announced and reached; its address.
+async fn served(cluster: &mut Cluster, name: &str, nodes: &[&str]) -> Result<std::net::IpAddr> {
+    cluster.pods(name, nodes).await?;
+    cluster.create(&service(name)).await?;
+    let address = cluster.address(name).await?;
+    cluster.serves(address, name).await?;
+    Ok(address)
+}
+
+/// A list with one selector, of one label.
+fn labelled(key: &str, value: &str) -> Value {
+    json!([{"matchLabels": {key: value}}])
+}
+
+/// A list with one selector, of one node.
+fn node(name: &str) -> Value {
+    labelled("kubernetes.io/hostname", name)
 }

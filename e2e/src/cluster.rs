@@ -34,6 +34,8 @@ pub struct Cluster {
     proxies: Proxies,
     pods: Vec<Pod>,
     next_pod: u8,
+    /// How many things were made under names of their own.
+    made: u32,
     folder: PathBuf,
 }
 
@@ -58,7 +60,8 @@ impl Builder {
     #[must_use]
     pub fn new(plane: Kind) -> Self {
         // Threads of one process have clusters of their own.
-        let thread = format!("{:?}", std::thread::current().id()).replace(|it: char| !it.is_ascii_digit(), "");
+        let thread =
+            format!("{:?}", std::thread::current().id()).replace(|it: char| !it.is_ascii_digit(), "");
         let folder = std::env::temp_dir().join(format!("lbd-e2e-{}-{thread}", std::process::id()));
         Self { plane, nodes: 3, folder }
     }
@@ -93,7 +96,7 @@ impl Builder {
         };
         let programs = Programs::default();
         let (pods, next_pod) = (Vec::new(), 1);
-        Ok(Cluster { site, plane, client, programs, proxies, pods, next_pod, folder: self.folder })
+        Ok(Cluster { site, plane, client, programs, proxies, pods, next_pod, made: 0, folder: self.folder })
     }
 }
 

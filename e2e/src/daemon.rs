@@ -15,6 +15,8 @@ use crate::Result;
 pub struct Daemon {
     process: Process,
     log: PathBuf,
+    /// Where its own part of the log begins.
+    begin: u64,
 }
 
 impl Daemon {
@@ -26,12 +28,13 @@ impl Daemon {
     pub async fn start(host: Option<&Host>, name: &str, folder: &Path, mut command: Command) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
+        let begin = out.metadata()?.len();
         command.stdin(Stdio::piped()).stdout(out.try_clone()?).stderr(out);
         let process = match host {
             Some(host) => host.start(name, command).await?,
             None => Process::start(name, &mut command)?,
         };
-        Ok(Self { process, log })
+        Ok(Self { process, log, begin })
     }
 
     /// Starts a foreign program, which the kernel kills when the thread that starts it ends.
@@ -105,7 +108,9 @@ impl Daemon {
     /// All that it has said.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let all = std::fs::read(&self.log).unwrap_or_default();
+        let own = all.get(usize::try_from(self.begin).unwrap_or_default()..).unwrap_or_default();
+        String::from_utf8_lossy(own).into_owned()
     }
 
     /// The last lines of its log.

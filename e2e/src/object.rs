@@ -107,9 +107,16 @@ fn resource(kind: &str) -> (ApiResource, bool) {
         "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1", false),
         "Role" | "RoleBinding" => ("rbac.authorization.k8s.io", "v1", true),
         "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", false),
+        "NodeFacts" => return (node_facts(), true),
         _ => ("metallb.io", "v1beta1", true),
     };
     (ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)), namespaced)
+}
+
+/// Its plural is its name.
+fn node_facts() -> ApiResource {
+    let kind = GroupVersionKind::gvk("lbd.io", "v1alpha1", "NodeFacts");
+    ApiResource::from_gvk_with_plural(&kind, "nodefacts")
 }
 
 /// The API of a kind; `namespace` counts for kinds that live in one.
@@ -133,8 +140,8 @@ pub fn api_everywhere(client: &Client, kind: &str) -> Api<DynamicObject> {
 #[must_use]
 pub fn usual_namespace(kind: &str) -> &'static str {
     match kind {
-        "IPAddressPool" | "L2Advertisement" | "ConfigMap" | "ServiceL2Status" | "ConfigurationState" | "Lease"
-        | "Secret" => CONFIG_NAMESPACE,
+        "IPAddressPool" | "L2Advertisement" | "ConfigMap" | "ServiceL2Status" | "ConfigurationState"
+        | "NodeFacts" | "Lease" | "Secret" => CONFIG_NAMESPACE,
         _ => "default",
     }
 }

@@ -21,9 +21,9 @@ pub enum Kind {
 /// Whose rights a program has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The service account `controller`.
+    /// The service account `lbd-controller`.
     Controller,
-    /// The service account `speaker`.
+    /// The service account `lbd-speaker`.
     Speaker,
 }
 

@@ -6,6 +6,7 @@ mod credentials;
 mod proxy;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -42,7 +43,9 @@ impl ControlPlane {
     /// One of them does not start.
     pub async fn start(_: &Site, folder: &Path) -> Result<Self> {
         let programs = std::env::var_os(PROGRAMS).map(PathBuf::from).ok_or_else(|| {
-            format!("{PROGRAMS} does not say where the programs of Kubernetes are: use e2e/run, which builds them")
+            format!(
+                "{PROGRAMS} does not say where the programs of Kubernetes are: use e2e/run, which builds them"
+            )
         })?;
         let folder = folder.to_owned();
         let credentials = Credentials::make(&programs, &folder)?;
@@ -133,8 +136,10 @@ impl ControlPlane {
     /// # Errors
     /// One has ended.
     pub fn peak_memory(&mut self) -> Result<Vec<(&'static str, u64)>> {
-        let mut memory =
-            vec![("etcd", self.etcd.peak_memory()?), ("kube-controller-manager", self.manager.peak_memory()?)];
+        let mut memory = vec![
+            ("etcd", self.etcd.peak_memory()?),
+            ("kube-controller-manager", self.manager.peak_memory()?),
+        ];
         if let Some(server) = &mut self.server {
             memory.push(("kube-apiserver", server.peak_memory()?));
         }
@@ -181,7 +186,8 @@ async fn start_server(programs: &Path, folder: &Path) -> Result<Daemon> {
         "--disable-admission-plugins=ServiceAccount",
         "--endpoint-reconciler-type=none",
     ];
-    Daemon::foreign(None, &programs.join("kube-apiserver"), arguments.map(str::to_owned).to_vec(), folder).await
+    Daemon::foreign(None, &programs.join("kube-apiserver"), arguments.map(str::to_owned).to_vec(), folder)
+        .await
 }
 
 async fn start_manager(programs: &Path, folder: &Path, credentials: &Credentials) -> Result<Daemon> {
@@ -211,4 +217,17 @@ pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+/// Runs kubectl with all rights on these arguments; what it prints.
+pub(crate) async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(plane.programs.join("kubectl"));
+    command.arg("--kubeconfig").arg(plane.admin()).args(arguments).env("HOME", &plane.folder);
+    // A thread that is started for this begins in the namespace of the one that starts it.
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("kubectl {}: {said}", arguments.join(" ")).into())
 }

@@ -61,7 +61,8 @@ impl Cluster {
     /// # Errors
     /// It does not in time.
     pub async fn shows(&mut self, service: &str, expected: &[&str]) -> Result {
-        let expected: BTreeSet<IpAddr> = expected.iter().map(|it| it.parse()).collect::<std::result::Result<_, _>>()?;
+        let expected: BTreeSet<IpAddr> =
+            expected.iter().map(|it| it.parse()).collect::<std::result::Result<_, _>>()?;
         until(&format!("{service} shows {expected:?}"), async || {
             self.lives()?;
             let object = self.get("Service", service).await?;
@@ -82,7 +83,25 @@ impl Cluster {
             let object = self.get("Service", service).await?;
             let told = condition(&object);
             let refused = told.as_ref().is_some_and(|(status, told)| status == "False" && told.contains(why));
-            if refused && addresses(&object).is_empty() { Ok(()) } else { Err(format!("{told:?}, {:?}", addresses(&object)).into()) }
+            if refused && addresses(&object).is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{told:?}, {:?}", addresses(&object)).into())
+            }
+        })
+        .await
+    }
+
+    /// Waits until a Service's condition says this, whether it holds an address or not.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn told(&mut self, service: &str, what: &str) -> Result {
+        until(&format!("{service} is told {what:?}"), async || {
+            self.lives()?;
+            let told = condition(&self.get("Service", service).await?);
+            let fits = told.as_ref().is_some_and(|(_, told)| told.contains(what));
+            if fits { Ok(()) } else { Err(format!("{told:?}").into()) }
         })
         .await
     }
@@ -95,7 +114,9 @@ impl Cluster {
         until(&format!("event {reason} about {service} with {part:?}"), async || {
             self.lives()?;
             let events = self.list("Event").await?;
-            let about = |event: &&Value| event["regarding"]["name"] == service && event["regarding"]["kind"] == "Service";
+            let about = |event: &&Value| {
+                event["regarding"]["name"] == service && event["regarding"]["kind"] == "Service"
+            };
             let told: Vec<String> = events
                 .iter()
                 .filter(about)
@@ -113,8 +134,12 @@ impl Cluster {
     /// # Errors
     /// What the kernel says.
     pub async fn who_answers(&self, address: IpAddr) -> Result<BTreeSet<String>> {
-        let answers = who_has(&self.site.client, &self.site.client_nic, address, Asking::default()).await?;
-        Ok(answers.into_keys().map(|mac| self.site.whose(mac)).collect())
+        let mut answering = BTreeSet::new();
+        for nic in self.site.client_nics() {
+            let answers = who_has(&self.site.client, nic, address, Asking::default()).await?;
+            answering.extend(answers.into_keys().map(|mac| self.site.whose(mac)));
+        }
+        Ok(answering)
     }
 
     /// Waits until exactly one interface answers for an address; the name of its node.
@@ -139,7 +164,8 @@ impl Cluster {
     /// # Errors
     /// Not in time.
     pub async fn answered_by(&mut self, address: IpAddr, interface: &str) -> Result {
-        let expected = if interface.contains('/') { interface.to_owned() } else { format!("{interface}/eth0") };
+        let expected =
+            if interface.contains('/') { interface.to_owned() } else { format!("{interface}/eth0") };
         until(&format!("{address} is answered by {expected} alone"), async || {
             self.lives()?;
             let answering = self.who_answers(address).await?;

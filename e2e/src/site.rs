@@ -24,6 +24,8 @@ pub struct Site {
     pub client: Host,
     /// The client's interface.
     pub client_nic: Nic,
+    /// Another segment, and the client's interface there, if there is one.
+    apart: Option<(Bridge, Nic, Port)>,
 }
 
 /// A node.
@@ -62,7 +64,7 @@ impl Site {
         let client = Host::new("c").await?;
         let client_nic = Nic::new("eth0", CLIENT).dual_stack();
         lan.plug(&client, bridge, &client_nic).await?;
-        Ok(Self { lan, bridge, nodes: site_nodes, client, client_nic })
+        Ok(Self { lan, bridge, nodes: site_nodes, client, client_nic, apart: None })
     }
 
     /// The node of this name.
@@ -74,14 +76,22 @@ impl Site {
         found.ok_or_else(|| format!("there is no node {name}").into())
     }
 
-    /// Gives each node a second interface, `eth1`, on the same wire but in the network 192.168.4.0/24.
+    /// Gives each node a second interface, `eth1`, in the network 192.168.4.0/24: on the same wire, or `apart` on
+    /// another one, where the client is too.
     ///
     /// # Errors
     /// What the kernel says.
-    pub async fn plug_second_interfaces(&mut self) -> Result {
+    pub async fn plug_second_interfaces(&mut self, apart: bool) -> Result {
+        let mut bridge = self.bridge;
+        if apart && self.apart.is_none() {
+            bridge = self.lan.bridge(&Nic::new("br1", Ipv4Addr::new(192, 168, 4, 1)).dual_stack()).await?;
+            let nic = Nic::new("eth1", Ipv4Addr::new(192, 168, 4, 100)).dual_stack();
+            let port = self.lan.plug(&self.client, bridge, &nic).await?;
+            self.apart = Some((bridge, nic, port));
+        }
         for node in self.nodes.iter_mut().filter(|node| node.second.is_none()) {
             let nic = Nic::new("eth1", Ipv4Addr::new(192, 168, 4, 10 + node.number)).dual_stack();
-            let port = self.lan.plug(&node.host, self.bridge, &nic).await?;
+            let port = self.lan.plug(&node.host, bridge, &nic).await?;
             node.second = Some((nic, port));
         }
         Ok(())
@@ -93,8 +103,8 @@ impl Site {
     /// What the kernel says.
     pub async fn cut(&self, node: &str, cut: bool) -> Result {
         let port = &self.node(node)?.port;
-        if cut { self.lan.cut(port).await? } else { self.lan.heal(port).await? }
-        Ok(())
+        let done = if cut { self.lan.cut(port).await } else { self.lan.heal(port).await };
+        Ok(done?)
     }
 
     /// Puts the wires as they were in the beginning.
@@ -108,7 +118,16 @@ impl Site {
             }
             self.lan.heal(&node.port).await?;
         }
+        if let Some((bridge, _, port)) = self.apart.take() {
+            self.lan.unplug(port).await?;
+            self.lan.remove(bridge).await?;
+        }
         Ok(())
+    }
+
+    /// The interfaces on which the client asks: one in each segment.
+    pub fn client_nics(&self) -> impl Iterator<Item = &Nic> {
+        [&self.client_nic].into_iter().chain(self.apart.as_ref().map(|(_, nic, _)| nic))
     }
 
     /// Whose a hardware address is: `n1/eth0`.

@@ -1,5 +1,6 @@
 //! A list of cases, written once and run on either API server.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use futures::FutureExt;
@@ -54,6 +55,12 @@ impl Case {
     pub(crate) fn within(self, module: &str) -> Self {
         Self { name: format!("{module}::{}", self.name), ..self }
     }
+}
+
+/// Says something about a run that passes.
+pub fn note(text: &str) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "     {text}");
 }
 
 /// Runs one case on a cluster, and says what went on if it fails.

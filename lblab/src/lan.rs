@@ -46,6 +46,14 @@ impl Lan {
         Ok(Bridge(index))
     }
 
+    /// Removes a bridge that nothing is plugged into any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn remove(&self, bridge: Bridge) -> Result<(), LabError> {
+        self.net.delete(bridge.0).await
+    }
+
     /// Gives the host an interface on the bridge and waits until frames pass.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Case {
         E: Display,
     {
         let run = move || {
-            let result = in_own_namespace(|| body())?;
+            let result = in_own_namespace(body)?;
             result.map_err(|error| Failed::from(error.to_string()))
         };
         Self { trial: Trial::test(name, run) }
@@ -50,13 +50,15 @@ impl Case {
 pub struct Shared<T> {
     make: fn() -> Making<T>,
     /// The thread, as soon as a test has asked for it.
-    running: Mutex<Option<(mpsc::UnboundedSender<Job<T>>, JoinHandle<()>)>>,
+    running: Mutex<Option<Running<T>>>,
 }
 
 /// What is shared, to be.
 pub type Making<T> = LocalBoxFuture<'static, Result<T, String>>;
 /// A test of something shared.
 pub type Body<T> = Box<dyn for<'a> FnOnce(&'a mut T) -> LocalBoxFuture<'a, Result<(), String>> + Send>;
+/// Where the tests go, and the thread that they run on.
+type Running<T> = (mpsc::UnboundedSender<Job<T>>, JoinHandle<()>);
 type Job<T> = (Body<T>, oneshot::Sender<Result<(), String>>);
 
 impl<T> std::fmt::Debug for Shared<T> {
@@ -102,13 +104,13 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-fn start<T: 'static>(make: fn() -> Making<T>) -> (mpsc::UnboundedSender<Job<T>>, JoinHandle<()>) {
+fn start<T: 'static>(make: fn() -> Making<T>) -> Running<T> {
     let (jobs, mut inbox) = mpsc::unbounded_channel::<Job<T>>();
     let serve = move || async move {
-        let mut made = make().await;
+        let mut shared = make().await;
         while let Some((body, done)) = inbox.recv().await {
-            let result = match &mut made {
-                Ok(made) => AssertUnwindSafe(body(made)).catch_unwind().await,
+            let result = match &mut shared {
+                Ok(shared) => AssertUnwindSafe(body(shared)).catch_unwind().await,
                 Err(error) => Ok(Err(error.clone())),
             };
             // Whoever waited for it may have gone.

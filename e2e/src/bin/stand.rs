@@ -28,7 +28,8 @@ fn stand() -> Result {
     LocalSet::new().block_on(&runtime, async {
         let mut cluster = Builder::new(Kind::Real).build().await?;
         cluster.start().await?;
-        let objects = [pool("default", &["192.168.3.200-192.168.3.249"]), advertisement("all"), service("web")];
+        let objects =
+            [pool("default", &["192.168.3.200-192.168.3.249"]), advertisement("all"), service("web")];
         cluster.create_all(&objects).await?;
         cluster.pods("web", &["n1", "n2"]).await?;
         let address = cluster.address("web").await?;

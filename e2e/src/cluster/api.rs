@@ -1,12 +1,13 @@
 //! Reading and writing objects, with all rights.
 
+use futures::{StreamExt, TryStreamExt};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::Result;
-use crate::object::{Object, api, api_everywhere, usual_namespace};
+use crate::object::{Object, api, api_everywhere, namespace, service, usual_namespace};
 use crate::wait::until;
 
 impl Cluster {
@@ -38,6 +39,32 @@ impl Cluster {
             self.create(object).await?;
         }
         Ok(())
+    }
+
+    /// Makes a namespace with these labels, under a name that no other has or had.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn namespace(&mut self, labels: Value) -> Result<String> {
+        self.made += 1;
+        let name = format!("tenant-{}", self.made);
+        let mut object = namespace(&name);
+        object.0["metadata"]["labels"] = labels;
+        self.create(&object).await?;
+        Ok(name)
+    }
+
+    /// Waits until the controller has come to a decision about a Service that is made now: what was told before is
+    /// decided by then.
+    ///
+    /// # Errors
+    /// It has not in time.
+    pub async fn caught_up(&mut self) -> Result {
+        self.made += 1;
+        let name = format!("marker-{}", self.made);
+        self.create(&service(&name).annotation("metallb.io/address-pool", "no-such-pool")).await?;
+        self.pending(&name, "").await?;
+        self.delete("Service", &name).await
     }
 
     /// The object, if it is there. `name` may be `NAMESPACE/NAME`.
@@ -123,22 +150,23 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for object in objects {
+        let objects = objects.into_iter().filter(|object| {
             let namespace = object.namespace().unwrap_or_default();
             let needed = kind == "Service" && object.name_any() == "kubernetes"
                 || kind == "ConfigMap" && object.name_any() == "kube-root-ca.crt"
+                || kind == "Namespace" && !object.name_any().starts_with("tenant-")
                 || namespace.starts_with("kube-");
-            if needed {
-                continue;
+            !needed
+        });
+        let deletions = objects.map(|object| async move {
+            let namespace = object.namespace().unwrap_or_default();
+            let parameters = DeleteParams::default().grace_period(0);
+            match api(&self.client, kind, &namespace).delete(&object.name_any(), &parameters).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                other => other.map(drop),
             }
-            let deleted = api(&self.client, kind, &namespace)
-                .delete(&object.name_any(), &DeleteParams::default().grace_period(0))
-                .await;
-            match deleted {
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                other => drop(other?),
-            }
-        }
-        Ok(())
+        });
+        let deletions = futures::stream::iter(deletions).buffer_unordered(16);
+        Ok(deletions.try_for_each(async |()| Ok(())).await?)
     }
 }

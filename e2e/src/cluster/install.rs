@@ -1,36 +1,33 @@
 //! What a cluster has before anything of ours runs: namespaces, CRDs, roles, Node objects.
 
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Api, Client, CustomResourceExt};
+use kube::{Api, Client};
 use lbk8s::CONFIG_NAMESPACE;
-use lbk8s::objects::metallb::{IPAddressPool, L2AdvertisementWithSpec};
 use serde_json::{Value, json};
 
 use super::nodes::put_node;
 use crate::Result;
 use crate::object::{api, namespace};
 use crate::plane::Plane;
+use crate::real::kubectl;
 use crate::site::Site;
 use crate::wait::until;
 
-const ROLES: &str = include_str!("../../controlplane/roles.json");
+/// What a user applies.
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
 pub(super) async fn install(plane: &Plane, client: &Client, site: &Site) -> Result {
-    put(client, &namespace(CONFIG_NAMESPACE).0).await?;
-    if let Plane::Real(_) = plane {
-        for definition in [IPAddressPool::crd(), L2AdvertisementWithSpec::crd()] {
-            put(client, &serde_json::to_value(definition)?).await?;
-        }
-        let roles: Vec<Value> = serde_json::from_str(ROLES)?;
-        for role in &roles {
-            put(client, role).await?;
-        }
-        for kind in ["IPAddressPool", "L2Advertisement"] {
-            until(&format!("{kind} is served"), async || {
-                let api: Api<DynamicObject> = api(client, kind, CONFIG_NAMESPACE);
-                Ok(api.list(&ListParams::default()).await.map(drop)?)
-            })
-            .await?;
+    match plane {
+        Plane::Embedded(_) => put(client, &namespace(CONFIG_NAMESPACE).0).await?,
+        Plane::Real(real) => {
+            kubectl(real, &["apply", "-k", DEPLOY]).await?;
+            for kind in ["IPAddressPool", "L2Advertisement", "ServiceL2Status", "ConfigurationState"] {
+                until(&format!("{kind} is served"), async || {
+                    let api: Api<DynamicObject> = api(client, kind, CONFIG_NAMESPACE);
+                    Ok(api.list(&ListParams::default()).await.map(drop)?)
+                })
+                .await?;
+            }
         }
     }
     for node in &site.nodes {

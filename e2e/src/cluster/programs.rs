@@ -11,6 +11,7 @@ use super::Cluster;
 use crate::Result;
 use crate::daemon::Daemon;
 use crate::plane::Role;
+use crate::wait::until;
 
 /// Those that run, by their names: `controller`, `speaker-n1`.
 #[derive(Debug, Default)]
@@ -55,7 +56,11 @@ fn build() -> Result<PathBuf> {
         }
     }
     let status = cargo.status()?;
-    if status.success() { Ok(profile.join("lbd")) } else { Err(format!("cargo build -p lbd: {status}").into()) }
+    if status.success() {
+        Ok(profile.join("lbd"))
+    } else {
+        Err(format!("cargo build -p lbd: {status}").into())
+    }
 }
 
 impl Cluster {
@@ -158,7 +163,19 @@ impl Cluster {
         self.programs.0.clear();
     }
 
-    /// What a program has said so far, before restarts too.
+    /// Waits until the speaker of a node knows everything, after a start.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn speaker_is_back(&mut self, node: &str) -> Result {
+        until(&format!("the speaker of {node} knows everything"), async || {
+            let log = self.log(&format!("speaker-{node}"))?;
+            if log.contains("everything is known") { Ok(()) } else { Err(log.into()) }
+        })
+        .await
+    }
+
+    /// What a program has said since its start.
     ///
     /// # Errors
     /// It does not run.

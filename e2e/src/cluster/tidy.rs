@@ -5,8 +5,22 @@ use super::nodes::put_node;
 use crate::Result;
 
 /// What tests make. Services go first: what they hold is given up while somebody may still look.
-const KINDS: [&str; 7] =
-    ["Service", "Pod", "L2Advertisement", "IPAddressPool", "ConfigMap", "EndpointSlice", "ServiceL2Status"];
+const KINDS: [&str; 14] = [
+    "ValidatingWebhookConfiguration",
+    "Service",
+    "Pod",
+    "L2Advertisement",
+    "IPAddressPool",
+    "ConfigMap",
+    "EndpointSlice",
+    "ServiceL2Status",
+    "ConfigurationState",
+    "NodeFacts",
+    "Lease",
+    "Secret",
+    "Event",
+    "Namespace",
+];
 
 impl Cluster {
     /// Ends all our programs, and removes all that tests make.
@@ -20,13 +34,13 @@ impl Cluster {
         for kind in KINDS {
             self.delete_all(kind).await?;
         }
-        self.delete_all("Event").await?;
         for node in &self.site.nodes {
             put_node(&self.client, node).await?;
         }
         for entry in std::fs::read_dir(&self.folder)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("controller") && name.ends_with(".log") || name.starts_with("speaker") && name.ends_with(".log") {
+            let ours = name.starts_with("controller") || name.starts_with("speaker");
+            if ours && entry.path().extension().is_some_and(|it| it == "log") {
                 std::fs::remove_file(entry.path())?;
             }
         }

@@ -25,7 +25,8 @@ type Routes = BTreeMap<SocketAddr, BTreeSet<SocketAddr>>;
 pub async fn stand_in_for_kube_proxy(client: Client, host: &Host) -> Result {
     let mut services = follow(Api::<Service>::all(client.clone()), config(), Service::clone).fuse();
     let mut slices = follow(Api::<EndpointSlice>::all(client), config(), EndpointSlice::clone).fuse();
-    let (mut known, mut known_slices) = (BTreeMap::<Key, Service>::new(), BTreeMap::<Key, EndpointSlice>::new());
+    let (mut known, mut known_slices) =
+        (BTreeMap::<Key, Service>::new(), BTreeMap::<Key, EndpointSlice>::new());
     let (mut proxy, mut routes) = (Proxy::default(), BTreeMap::<Key, Routes>::new());
     loop {
         let service: Key = tokio::select! {
@@ -58,7 +59,12 @@ pub async fn stand_in_for_kube_proxy(client: Client, host: &Host) -> Result {
             }
         };
         let wanted = known.get(&service).map(|it| wanted(it, &known_slices, host.name())).unwrap_or_default();
-        let before = routes.insert(service, wanted.clone()).unwrap_or_default();
+        let before = routes.remove(&service).unwrap_or_default();
+        if before == wanted {
+            routes.insert(service, before);
+            continue;
+        }
+        routes.insert(service, wanted.clone());
         let used: BTreeSet<IpAddr> = routes.values().flat_map(|it| it.keys().map(SocketAddr::ip)).collect();
         before.keys().filter(|at| !wanted.contains_key(at)).for_each(|at| proxy.refuse(*at));
         for gone in before.keys().map(SocketAddr::ip).filter(|address| !used.contains(address)) {
@@ -90,11 +96,13 @@ fn wanted(service: &Service, slices: &BTreeMap<Key, EndpointSlice>, node: &str) 
         .flat_map(|endpoint| endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok()))
         .map(|address| SocketAddr::new(address, 8080))
         .collect();
-    let ingress = service.status.iter().filter_map(|it| it.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    let ingress =
+        service.status.iter().filter_map(|it| it.load_balancer.as_ref()?.ingress.as_ref()).flatten();
     let addresses = ingress.filter_map(|entry| entry.ip.as_ref()?.parse::<IpAddr>().ok());
     let mut routes = Routes::new();
     for address in addresses {
-        let fitting: BTreeSet<_> = backends.iter().filter(|it| it.is_ipv4() == address.is_ipv4()).copied().collect();
+        let fitting: BTreeSet<_> =
+            backends.iter().filter(|it| it.is_ipv4() == address.is_ipv4()).copied().collect();
         // Only connections are passed on here.
         let ports = spec.ports.iter().flatten().filter(|port| port.protocol.as_deref() != Some("UDP"));
         for port in ports.filter_map(|port| u16::try_from(port.port).ok()) {

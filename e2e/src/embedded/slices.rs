@@ -78,7 +78,8 @@ fn slice(service: &Service, family: &str, pods: &BTreeMap<Key, Pod>) -> Option<E
         let status = pod.status.as_ref()?;
         let addresses = status.pod_ips.iter().flatten().map(|address| address.ip.clone());
         let address = addresses.into_iter().find(|address| address.contains(':') == (family == "IPv6"))?;
-        let is_ready = |it: &&k8s_openapi::api::core::v1::PodCondition| it.type_ == "Ready" && it.status == "True";
+        let is_ready =
+            |it: &&k8s_openapi::api::core::v1::PodCondition| it.type_ == "Ready" && it.status == "True";
         let ready = status.conditions.iter().flatten().any(|condition| is_ready(&condition));
         let terminating = pod.metadata.deletion_timestamp.is_some();
         let conditions = EndpointConditions {

@@ -1,5 +1,6 @@
 //! Who may ask the API server: tokens made for one run, and a kubeconfig for each.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,11 +27,11 @@ impl Credentials {
         for (name, user, groups) in [
             ("admin", "admin".to_owned(), "system:masters"),
             ("kube-proxy", "system:kube-proxy".to_owned(), ""),
-            ("controller", account("controller"), accounts),
-            ("speaker", account("speaker"), accounts),
+            ("controller", account("lbd-controller"), accounts),
+            ("speaker", account("lbd-speaker"), accounts),
         ] {
             let token = random()?;
-            tokens += &format!("{token},{user},{user},\"{groups}\"\n");
+            writeln!(tokens, "{token},{user},{user},\"{groups}\"")?;
             let authority = folder.join("certificates/apiserver.crt");
             let kubeconfig = kubeconfig(name, &token, &authority.display().to_string());
             fs::write(credentials.file(name), kubeconfig)?;
@@ -63,7 +64,7 @@ impl Credentials {
 fn random() -> Result<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 fn kubeconfig(name: &str, token: &str, authority: &str) -> String {

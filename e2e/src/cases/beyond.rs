@@ -1,0 +1,226 @@
+//! What MetalLB's suite does not ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::cluster::Cluster;
+use crate::object::{Object, advertisement, pool, service};
+use crate::plane::{Kind, Plane};
+use crate::seen::addresses;
+use crate::suite::{Case, case, note};
+use crate::wait::{until, until_within};
+
+use super::{one_pool, served};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("many_addresses_are_spread_over_the_nodes_each_answered_by_one", spread),
+        case("a_controller_killed_again_and_again_gives_no_address_twice", killed_under_load),
+        case("while_the_api_is_away_everything_announced_is_served", outage),
+        case("with_etcd_killed_and_back_everything_goes_on", etcd_killed).only_on(Kind::Real),
+        case("two_controllers_give_no_address_twice_at_rest", two_controllers)
+            .not_yet("what two controllers give twice is not undone yet"),
+        case("five_thousand_services_created_at_once", five_thousand),
+        case("services_of_metallb_are_taken_over_without_a_change", migration),
+        case("a_webhook_of_metallb_that_was_left_behind_is_told_of", webhook)
+            .only_on(Kind::Real)
+            .not_yet("nobody looks for MetalLB's webhook yet"),
+    ]
+}
+
+/// A Service that nobody has to reach: without pods, and without ports on the nodes.
+fn bare(name: &str) -> Object {
+    let mut bare = service(name).spec("allocateLoadBalancerNodePorts", json!(false));
+    bare.0["spec"]["selector"].take();
+    bare
+}
+
+/// Makes Services, many at a time.
+async fn create_many(cluster: &Cluster, names: impl IntoIterator<Item = String>) -> Result {
+    let made = futures::stream::iter(names).map(|name| async move { cluster.create(&bare(&name)).await });
+    made.buffer_unordered(32).try_for_each(async |_| Ok(())).await
+}
+
+/// Waits until `count` load balancers have an address each, and no two the same; what each has.
+async fn all_have_their_own(cluster: &mut Cluster, count: usize) -> Result<BTreeMap<String, IpAddr>> {
+    let patience = std::time::Duration::from_mins(3);
+    until_within(patience, &format!("{count} Services have addresses of their own"), async || {
+        cluster.lives()?;
+        let services = cluster.list("Service").await?;
+        let balanced = services.iter().filter(|service| service["spec"]["type"] == "LoadBalancer");
+        let held: BTreeMap<String, IpAddr> = balanced
+            .filter_map(|service| {
+                Some((service["metadata"]["name"].as_str()?.to_owned(), *addresses(service).first()?))
+            })
+            .collect();
+        let distinct: BTreeSet<IpAddr> = held.values().copied().collect();
+        if held.len() == count && distinct.len() == count {
+            return Ok(held);
+        }
+        Err(format!("{} have {} addresses", held.len(), distinct.len()).into())
+    })
+    .await
+}
+
+async fn spread(cluster: &mut Cluster) -> Result {
+    cluster.create_all(&[pool("default", &["192.168.3.128-192.168.3.249"]), advertisement("all")]).await?;
+    cluster.pods("web", &["n1", "n2"]).await?;
+    let mut answering = BTreeMap::<String, u32>::new();
+    for number in 0..30 {
+        cluster.create(&service(&format!("s{number}")).spec("selector", json!({"app": "web"}))).await?;
+    }
+    for number in 0..30 {
+        let address = cluster.address(&format!("s{number}")).await?;
+        *answering.entry(cluster.serves(address, "web").await?).or_default() += 1;
+    }
+    note(&format!("30 addresses: {answering:?}"));
+    // By the same hash on every run: a third each, give or take.
+    assert!(answering.len() == 3 && answering.values().all(|count| *count >= 4), "{answering:?}");
+    Ok(())
+}
+
+async fn killed_under_load(cluster: &mut Cluster) -> Result {
+    cluster.create(&pool("large", &["10.77.0.0/22"])).await?;
+    let mut before = BTreeMap::new();
+    for round in 0..6 {
+        create_many(cluster, (0..50).map(|number| format!("s{round}-{number}"))).await?;
+        // At whatever it is doing now.
+        cluster.kill("controller")?;
+        let services = cluster.list("Service").await?;
+        for (name, held) in &before {
+            let now = services.iter().find(|it| it["metadata"]["name"] == *name).map(addresses);
+            assert_eq!(now, Some(vec![*held]), "{name} after round {round}");
+        }
+        before = services
+            .iter()
+            .filter_map(|it| Some((it["metadata"]["name"].as_str()?.to_owned(), *addresses(it).first()?)))
+            .collect();
+        cluster.start_controller(&[]).await?;
+    }
+    let after = all_have_their_own(cluster, 300).await?;
+    for (name, held) in before {
+        assert_eq!(after.get(&name), Some(&held), "{name} keeps what it had");
+    }
+    Ok(())
+}
+
+async fn outage(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    let address = served(cluster, "web", &["n1", "n2"]).await?;
+    let node = cluster.announcer(address).await?;
+    cluster.plane.stop_serving()?;
+    for _ in 0..20 {
+        cluster.answered_by(address, &node).await?;
+        cluster.fetch(address, 80).await?;
+    }
+    cluster.plane.serve().await?;
+    cluster.create(&service("later").spec("selector", json!({"app": "web"}))).await?;
+    let later = cluster.address("later").await?;
+    cluster.serves(later, "web").await?;
+    cluster.answered_by(address, &node).await
+}
+
+async fn etcd_killed(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    let address = served(cluster, "web", &["n1", "n2"]).await?;
+    let node = cluster.announcer(address).await?;
+    let Plane::Real(real) = &mut cluster.plane else { return Err("it runs on the real one only".into()) };
+    real.restart_etcd().await?;
+    until("a Service can be made again", async || {
+        cluster.create(&service("later").spec("selector", json!({"app": "web"}))).await
+    })
+    .await?;
+    let later = cluster.address("later").await?;
+    cluster.serves(later, "web").await?;
+    cluster.answered_by(address, &node).await?;
+    cluster.shows("web", &[&address.to_string()]).await
+}
+
+async fn two_controllers(cluster: &mut Cluster) -> Result {
+    cluster.create(&pool("large", &["10.77.0.0/22"])).await?;
+    cluster.start_controller_as("controller-2", &[]).await?;
+    create_many(cluster, (0..300).map(|number| format!("s{number}"))).await?;
+    all_have_their_own(cluster, 300).await.map(drop)
+}
+
+async fn five_thousand(cluster: &mut Cluster) -> Result {
+    const COUNT: usize = 5000;
+    cluster.create(&pool("large", &["10.77.0.0/18"])).await?;
+    let begun = std::time::Instant::now();
+    create_many(cluster, (0..COUNT).map(|number| format!("s{number}"))).await?;
+    let created = begun.elapsed();
+    all_have_their_own(cluster, COUNT).await?;
+    let all = begun.elapsed();
+    let memory = cluster.peak_memory("controller")? / 1024;
+    note(&format!("{COUNT} Services: created in {created:.1?}, all assigned after {all:.1?}; {memory} MiB"));
+    Ok(())
+}
+
+/// Objects as MetalLB leaves them: addresses in the status, its pool beside them, and statuses of its speakers.
+async fn migration(cluster: &mut Cluster) -> Result {
+    cluster.stop("controller")?;
+    for node in ["n1", "n2", "n3"] {
+        cluster.stop(&format!("speaker-{node}"))?;
+    }
+    one_pool(cluster).await?;
+    cluster.pods("web", &["n1", "n2"]).await?;
+    // Not the addresses that ours would have given, and not in the order of age.
+    let given = [("a", "192.168.3.207"), ("b", "192.168.3.203"), ("c", "192.168.3.205")];
+    for (name, address) in given {
+        let held = service(name).annotation("metallb.io/ip-allocated-from-pool", "default");
+        cluster.create(&held.spec("selector", json!({"app": "web"}))).await?;
+        let ingress = json!({"loadBalancer": {"ingress": [{"ip": address}]}});
+        cluster.patch_status("Service", name, ingress).await?;
+    }
+    // One that it never got to.
+    cluster.create(&service("late").spec("selector", json!({"app": "web"}))).await?;
+    let before = ingresses(cluster).await?;
+    cluster.start().await?;
+    cluster.shows("late", &["192.168.3.200"]).await?;
+    for (name, address) in given {
+        cluster.serves(address.parse()?, "web").await?;
+        assert_eq!(ingresses(cluster).await?[name], before[name], "{name} has what it had");
+    }
+    Ok(())
+}
+
+async fn ingresses(cluster: &Cluster) -> Result<BTreeMap<String, Value>> {
+    let services = cluster.list("Service").await?.into_iter();
+    let ingress = |service: Value| {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        (name, service["status"]["loadBalancer"].clone())
+    };
+    Ok(services.map(ingress).collect())
+}
+
+async fn webhook(cluster: &mut Cluster) -> Result {
+    cluster
+        .create(&Object(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "metallb-webhook-configuration"},
+            "webhooks": [{
+                "name": "ipaddresspoolvalidationwebhook.metallb.io",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "clientConfig": {"service": {"namespace": "metallb-system", "name": "metallb-webhook-service",
+                    "path": "/validate-metallb-io-v1beta1-ipaddresspool"}},
+                "rules": [{"apiGroups": ["metallb.io"], "apiVersions": ["v1beta1"],
+                    "operations": ["CREATE", "UPDATE"], "resources": ["ipaddresspools"]}],
+            }],
+        })))
+        .await?;
+    until("the controller tells of the webhook", async || {
+        let log = cluster.log("controller")?;
+        if log.contains("metallb-webhook-configuration") {
+            Ok(())
+        } else {
+            Err("it says nothing of it".into())
+        }
+    })
+    .await
+}
