@@ -4,6 +4,7 @@ mod assignment;
 mod beyond;
 mod class;
 mod configuration_state;
+mod definitions;
 mod dual_stack;
 mod interface_selector;
 mod l2;
@@ -14,6 +15,7 @@ mod pool_choice;
 mod pool_request;
 mod pool_status;
 mod preferred_node;
+mod rights;
 mod service_selector;
 mod speaker_failover;
 
@@ -43,6 +45,8 @@ pub fn all() -> Vec<Case> {
         ("speaker_failover", speaker_failover::cases()),
         ("class", class::cases()),
         ("configuration_state", configuration_state::cases()),
+        ("definitions", definitions::cases()),
+        ("rights", rights::cases()),
         ("beyond", beyond::cases()),
     ];
     modules

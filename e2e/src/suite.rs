@@ -68,7 +68,8 @@ async fn run(cluster: &mut Cluster, body: Body) -> std::result::Result<(), Strin
     let outcome = async {
         cluster.start().await?;
         body(cluster).await?;
-        cluster.lives()
+        cluster.lives()?;
+        cluster.was_allowed_everything()
     };
     outcome.await.map_err(|error| format!("{error}\n{}", cluster.last_words()))
 }

@@ -29,12 +29,14 @@ pub async fn until_within<T>(
 ) -> Result<T> {
     let begun = Instant::now();
     loop {
+        let looked = Instant::now();
         match look().await {
             Ok(found) => return Ok(found),
             Err(seen) if begun.elapsed() > patience => {
                 return Err(format!("not within {patience:?}: {what}; but {seen}").into());
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            // What is looked at has other things to do than to be looked at.
+            Err(_) => tokio::time::sleep(PAUSE.max(looked.elapsed() * 4)).await,
         }
     }
 }

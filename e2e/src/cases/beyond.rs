@@ -32,9 +32,10 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A Service that nobody has to reach: without pods, and without ports on the nodes.
+/// A Service that nobody has to reach: without pods, without ports on the nodes, and not for kube-proxy.
 fn bare(name: &str) -> Object {
-    let mut bare = service(name).spec("allocateLoadBalancerNodePorts", json!(false));
+    let bare = service(name).label("service.kubernetes.io/service-proxy-name", "none");
+    let mut bare = bare.spec("allocateLoadBalancerNodePorts", json!(false));
     bare.0["spec"]["selector"].take();
     bare
 }

@@ -191,6 +191,19 @@ impl Cluster {
         self.programs.of(name)?.peak_memory()
     }
 
+    /// Fails if a program that runs was forbidden something: the shipped roles must allow all that it does.
+    ///
+    /// # Errors
+    /// Something was forbidden.
+    pub fn was_allowed_everything(&self) -> Result {
+        for (name, daemon) in &self.programs.0 {
+            if let Some(line) = daemon.log().lines().find(|line| line.contains("forbidden")) {
+                return Err(format!("{name} was forbidden something: {line}").into());
+            }
+        }
+        Ok(())
+    }
+
     /// What all programs said last.
     #[must_use]
     pub fn last_words(&self) -> String {

@@ -1,6 +1,6 @@
 //! Who may ask the API server: tokens made for one run, and a kubeconfig for each.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
