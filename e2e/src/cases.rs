@@ -6,6 +6,7 @@ mod class;
 mod configuration_state;
 mod definitions;
 mod dual_stack;
+mod faults;
 mod interface_selector;
 mod l2;
 mod lost_pools;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         ("definitions", definitions::cases()),
         ("rights", rights::cases()),
         ("beyond", beyond::cases()),
+        ("faults", faults::cases()),
     ];
     modules
         .into_iter()
