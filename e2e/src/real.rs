@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use nix::sys::signal::Signal;
 
 pub use proxy::kube_proxy;
 
@@ -104,6 +105,15 @@ impl ControlPlane {
         ready(&self.client, &mut server).await?;
         self.server = Some(server);
         Ok(())
+    }
+
+    /// Freezes the API server, or lets it go on: connections stay open and nothing comes.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn freeze(&mut self, frozen: bool) -> Result {
+        let server = self.server.as_ref().ok_or("the API server does not run")?;
+        server.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })
     }
 
     /// Kills etcd, and starts it anew with the same data.

@@ -10,17 +10,22 @@ use crate::Result;
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 use crate::plane::{Kind, Plane};
+use crate::real::ControlPlane;
 use crate::seen::addresses;
 use crate::suite::{Case, case, note};
 use crate::wait::{until, until_within};
 
-use super::{one_pool, served};
+use super::{labelled, node, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("many_addresses_are_spread_over_the_nodes_each_answered_by_one", spread),
         case("a_controller_killed_again_and_again_gives_no_address_twice", killed_under_load),
         case("while_the_api_is_away_everything_announced_is_served", outage),
+        case("while_the_api_server_is_frozen_everything_announced_is_served", frozen).only_on(Kind::Real),
+        case("a_node_that_was_cut_off_follows_what_changed_meanwhile", cut_off).not_yet(
+            "its late answer lets the new owner take the address for a stranger's, for half a minute",
+        ),
         case("with_etcd_killed_and_back_everything_goes_on", etcd_killed).only_on(Kind::Real),
         case("two_controllers_give_no_address_twice_at_rest", two_controllers)
             .not_yet("what two controllers give twice is not undone yet"),
@@ -112,32 +117,86 @@ async fn killed_under_load(cluster: &mut Cluster) -> Result {
 async fn outage(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
     let address = served(cluster, "web", &["n1", "n2"]).await?;
-    let node = cluster.announcer(address).await?;
+    let owner = cluster.announcer(address).await?;
     cluster.plane.stop_serving()?;
     for _ in 0..20 {
-        cluster.answered_by(address, &node).await?;
+        cluster.answered_by(address, &owner).await?;
         cluster.fetch(address, 80).await?;
     }
     cluster.plane.serve().await?;
     cluster.create(&service("later").spec("selector", json!({"app": "web"}))).await?;
     let later = cluster.address("later").await?;
     cluster.serves(later, "web").await?;
-    cluster.answered_by(address, &node).await
+    cluster.answered_by(address, &owner).await
+}
+
+async fn frozen(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    let address = served(cluster, "web", &["n1", "n2"]).await?;
+    let owner = cluster.announcer(address).await?;
+    real(cluster)?.freeze(true)?;
+    let outcome = async {
+        for _ in 0..20 {
+            cluster.answered_by(address, &owner).await?;
+            cluster.fetch(address, 80).await?;
+        }
+        Ok(())
+    };
+    let outcome: Result = outcome.await;
+    real(cluster)?.freeze(false)?;
+    outcome?;
+    cluster.create(&service("later").spec("selector", json!({"app": "web"}))).await?;
+    let later = cluster.address("later").await?;
+    cluster.serves(later, "web").await.map(drop)
+}
+
+fn real(cluster: &mut Cluster) -> Result<&mut ControlPlane> {
+    match &mut cluster.plane {
+        Plane::Real(real) => Ok(real),
+        Plane::Embedded(_) => Err("it runs on the real one only".into()),
+    }
+}
+
+async fn cut_off(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    cluster.pods("web", &["n2"]).await?;
+    let of_n1 = json!([{"weight": 100, "preference": {"matchLabels": {"kubernetes.io/hostname": "n1"}}}]);
+    cluster.change("L2Advertisement", "all", json!({"preferredNodeSelectors": of_n1})).await?;
+    let web = |name: &str| service(name).spec("selector", json!({"app": "web"}));
+    cluster.create_all(&[web("gone"), web("stays")]).await?;
+    let (gone, stays) = (cluster.address("gone").await?, cluster.address("stays").await?);
+    cluster.answered_by(gone, "n1").await?;
+    cluster.answered_by(stays, "n1").await?;
+    cluster.site.cut("n1", true).await?;
+    cluster.delete("Service", "gone").await?;
+    // Another Service has the number now, and what n1 knew is wrong.
+    let pinned = web("new").annotation("metallb.io/loadBalancerIPs", &gone.to_string());
+    cluster.create(&pinned.label("on", "n3")).await?;
+    let on_n3 =
+        advertisement("n3").spec("serviceSelectors", labelled("on", "n3")).spec("nodeSelectors", node("n3"));
+    let others =
+        json!({"serviceSelectors": [{"matchExpressions": [{"key": "on", "operator": "DoesNotExist"}]}]});
+    cluster.change("L2Advertisement", "all", others).await?;
+    cluster.create(&on_n3).await?;
+    cluster.shows("new", &[&gone.to_string()]).await?;
+    cluster.site.cut("n1", false).await?;
+    cluster.answered_by(gone, "n3").await?;
+    cluster.reaches(gone, "web").await?;
+    cluster.serves(stays, "web").await.map(drop)
 }
 
 async fn etcd_killed(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
     let address = served(cluster, "web", &["n1", "n2"]).await?;
-    let node = cluster.announcer(address).await?;
-    let Plane::Real(real) = &mut cluster.plane else { return Err("it runs on the real one only".into()) };
-    real.restart_etcd().await?;
+    let owner = cluster.announcer(address).await?;
+    real(cluster)?.restart_etcd().await?;
     until("a Service can be made again", async || {
         cluster.create(&service("later").spec("selector", json!({"app": "web"}))).await
     })
     .await?;
     let later = cluster.address("later").await?;
     cluster.serves(later, "web").await?;
-    cluster.answered_by(address, &node).await?;
+    cluster.answered_by(address, &owner).await?;
     cluster.shows("web", &[&address.to_string()]).await
 }
 
@@ -157,6 +216,9 @@ async fn five_thousand(cluster: &mut Cluster) -> Result {
     all_have_their_own(cluster, COUNT).await?;
     let all = begun.elapsed();
     let memory = cluster.peak_memory("controller")? / 1024;
+    if let Plane::Real(real) = &mut cluster.plane {
+        note(&format!("MiB at most: {:?}", real.peak_memory()?));
+    }
     note(&format!("{COUNT} Services: created in {created:.1?}, all assigned after {all:.1?}; {memory} MiB"));
     Ok(())
 }
