@@ -35,6 +35,8 @@ pub struct ControlPlane {
     manager: Daemon,
     server: Option<Daemon>,
     etcd: Daemon,
+    /// It was started anew since this was last set to false. For a moment after that it knows no roles, and forbids all.
+    pub(crate) restarted: bool,
 }
 
 impl ControlPlane {
@@ -60,7 +62,16 @@ impl ControlPlane {
         let client = connect(&credentials.admin()).await?;
         ready(&client, &mut server).await?;
         let manager = start_manager(&programs, &folder, &credentials).await?;
-        Ok(Self { programs, folder, credentials, client, manager, server: Some(server), etcd })
+        Ok(Self {
+            programs,
+            folder,
+            credentials,
+            client,
+            manager,
+            server: Some(server),
+            etcd,
+            restarted: false,
+        })
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -103,6 +114,7 @@ impl ControlPlane {
     pub(crate) async fn serve(&mut self) -> Result {
         let mut server = start_server(&self.programs, &self.folder).await?;
         ready(&self.client, &mut server).await?;
+        self.restarted = true;
         self.server = Some(server);
         Ok(())
     }
@@ -121,6 +133,7 @@ impl ControlPlane {
     /// # Errors
     /// What the system says.
     pub async fn restart_etcd(&mut self) -> Result {
+        self.restarted = true;
         self.etcd.kill()?;
         self.etcd = start_etcd(&self.programs, &self.folder).await?;
         if let Some(server) = &mut self.server {

@@ -172,12 +172,12 @@ async fn cut_off(cluster: &mut Cluster) -> Result {
     // Another Service has the number now, and what n1 knew is wrong.
     let pinned = web("new").annotation("metallb.io/loadBalancerIPs", &gone.to_string());
     cluster.create(&pinned.label("on", "n3")).await?;
-    let on_n3 =
+    let third =
         advertisement("n3").spec("serviceSelectors", labelled("on", "n3")).spec("nodeSelectors", node("n3"));
     let others =
         json!({"serviceSelectors": [{"matchExpressions": [{"key": "on", "operator": "DoesNotExist"}]}]});
     cluster.change("L2Advertisement", "all", others).await?;
-    cluster.create(&on_n3).await?;
+    cluster.create(&third).await?;
     cluster.shows("new", &[&gone.to_string()]).await?;
     cluster.site.cut("n1", false).await?;
     cluster.answered_by(gone, "n3").await?;

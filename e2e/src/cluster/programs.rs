@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::Cluster;
 use crate::Result;
 use crate::daemon::Daemon;
-use crate::plane::Role;
+use crate::plane::{Plane, Role};
 use crate::wait::until;
 
 /// Those that run, by their names: `controller`, `speaker-n1`.
@@ -196,6 +196,9 @@ impl Cluster {
     /// # Errors
     /// Something was forbidden.
     pub fn was_allowed_everything(&self) -> Result {
+        if matches!(&self.plane, Plane::Real(real) if real.restarted) {
+            return Ok(());
+        }
         for (name, daemon) in &self.programs.0 {
             if let Some(line) = daemon.log().lines().find(|line| line.contains("forbidden")) {
                 return Err(format!("{name} was forbidden something: {line}").into());

@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::nodes::put_node;
 use crate::Result;
+use crate::plane::Plane;
 
 /// What tests make. Services go first: what they hold is given up while somebody may still look.
 const KINDS: [&str; 14] = [
@@ -29,6 +30,9 @@ impl Cluster {
     /// What the API server or the kernel says.
     pub async fn tidy(&mut self) -> Result {
         self.stop_all();
+        if let Plane::Real(real) = &mut self.plane {
+            real.restarted = false;
+        }
         self.site.reset().await?;
         self.end_pods().await?;
         for kind in KINDS {
