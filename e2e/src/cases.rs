@@ -11,6 +11,7 @@ mod interface_selector;
 mod l2;
 mod lost_pools;
 mod metrics;
+mod migration;
 mod node_selector;
 mod pool_choice;
 mod pool_request;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         ("configuration_state", configuration_state::cases()),
         ("definitions", definitions::cases()),
         ("rights", rights::cases()),
+        ("migration", migration::cases()),
         ("beyond", beyond::cases()),
         ("faults", faults::cases()),
     ];
