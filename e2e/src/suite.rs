@@ -115,12 +115,18 @@ fn main(kind: Kind, runs: impl Fn(Case) -> suite::Case) -> ExitCode {
     let built = lbd();
     suite::main(|| {
         let cases = cases::all().into_iter().filter(|case| case.only.is_none_or(|only| only == kind));
-        let listed = cases.map(|case| match (case.not_yet, &built) {
-            (Some(why), _) => suite::Case::not_yet(&case.name, why),
-            (None, Ok(_)) => runs(case),
-            (None, Err(error)) => {
-                let error = error.to_string();
-                suite::Case::new(&case.name, || async { Err(error) })
+        let listed = cases.map(|case| {
+            let not_yet = case.not_yet;
+            let listed = match &built {
+                Ok(_) => runs(case),
+                Err(error) => {
+                    let error = error.to_string();
+                    suite::Case::new(&case.name, || async { Err(error) })
+                }
+            };
+            match not_yet {
+                Some(why) => listed.not_yet(why),
+                None => listed,
             }
         });
         listed.collect()

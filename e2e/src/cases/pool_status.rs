@@ -24,7 +24,9 @@ async fn says(cluster: &mut Cluster, [assigned4, available4, assigned6, availabl
     });
     until(&format!("the pool says {expected}"), async || {
         let status: Value = cluster.get("IPAddressPool", "dual").await?["status"].clone();
-        if status == expected { Ok(()) } else { Err(status.to_string().into()) }
+        let counters = ["assignedIPv4", "availableIPv4", "assignedIPv6", "availableIPv6"];
+        let fits = counters.iter().all(|counter| status[counter] == expected[counter]);
+        if fits { Ok(()) } else { Err(status.to_string().into()) }
     })
     .await
 }
