@@ -90,8 +90,8 @@ async fn spread(cluster: &mut Cluster) -> Result {
 async fn killed_under_load(cluster: &mut Cluster) -> Result {
     cluster.create(&pool("large", &["10.77.0.0/22"])).await?;
     let mut before = BTreeMap::new();
-    for round in 0..6 {
-        create_many(cluster, (0..50).map(|number| format!("s{round}-{number}"))).await?;
+    for round in 0..3 {
+        create_many(cluster, (0..100).map(|number| format!("s{round}-{number}"))).await?;
         // At whatever it is doing now.
         cluster.kill("controller")?;
         let services = cluster.list("Service").await?;
