@@ -23,14 +23,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("a_controller_killed_again_and_again_gives_no_address_twice", killed_under_load),
         case("while_the_api_is_away_everything_announced_is_served", outage),
         case("while_the_api_server_is_frozen_everything_announced_is_served", frozen).only_on(Kind::Real),
-        case("a_node_that_was_cut_off_follows_what_changed_meanwhile", cut_off).not_yet(
-            "its late answer lets the new owner take the address for a stranger's, for half a minute",
-        ),
+        case("a_node_that_was_cut_off_follows_what_changed_meanwhile", cut_off),
         case("with_etcd_killed_and_back_everything_goes_on", etcd_killed).only_on(Kind::Real),
-        case("two_controllers_without_a_lease_give_no_address_twice_at_rest", two_controllers)
-            .not_yet("what two controllers give twice is not undone yet"),
-        case("a_second_controller_waits_for_the_lease_and_takes_over", second_controller)
-            .not_yet("controllers hold no Lease yet"),
+        case("two_controllers_without_a_lease_give_no_address_twice_at_rest", two_controllers),
+        case("a_second_controller_waits_for_the_lease_and_takes_over", second_controller),
         case("five_thousand_services_created_at_once", five_thousand),
     ]
 }

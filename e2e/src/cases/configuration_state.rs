@@ -12,17 +12,16 @@ use crate::wait::until;
 use super::{POOL, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
-    const WHY: &str = "nobody writes ConfigurationState yet";
     vec![
         case("one_bad_pool_is_told_of_and_the_others_are_in_force", bad_pool),
         case("a_bad_advertisement_is_told_of_and_the_others_are_in_force", bad_advertisement),
         case("a_corrected_pool_is_in_force_at_once", corrected),
         case("an_edit_that_breaks_a_pool_leaves_its_last_good_form_in_force", broken_later),
-        case("all_valid", all_valid).not_yet(WHY),
-        case("invalid_is_said_by_the_controller_and_by_each_speaker", invalid).not_yet(WHY),
-        case("it_becomes_valid_when_the_last_bad_object_is_removed", recovers).not_yet(WHY),
-        case("it_says_invalid_again_after_the_object_is_made_anew", again).not_yet(WHY),
-        case("it_is_written_again_after_a_deletion", deleted).not_yet(WHY),
+        case("all_valid", all_valid),
+        case("invalid_is_said_by_the_controller_and_by_each_speaker", invalid),
+        case("it_becomes_valid_when_the_last_bad_object_is_removed", recovers),
+        case("it_says_invalid_again_after_the_object_is_made_anew", again),
+        case("it_is_written_again_after_a_deletion", deleted),
     ]
 }
 

@@ -14,7 +14,7 @@ use super::{POOL, node};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("the_status_names_the_interface", status).not_yet("speakers write no ServiceL2Status yet"),
+        case("the_status_names_the_interface", status),
         case("the_hardware_address_is_that_of_the_interface", hardware_address),
         case("a_change_of_the_interface_is_followed", change),
         case("an_interface_that_is_not_there_is_told_and_nobody_answers", not_there),
@@ -76,7 +76,7 @@ async fn change(cluster: &mut Cluster) -> Result {
 async fn not_there(cluster: &mut Cluster) -> Result {
     let address = on_two_interfaces(cluster).await?;
     cluster.create(&advertisement("one").spec("interfaces", json!(["eth7"]))).await?;
-    cluster.event("web", "announceFailed", "interface").await?;
+    cluster.event("web", "announceFailed", "can").await?;
     cluster.unanswered(address).await?;
     cluster.change("L2Advertisement", "one", json!({"interfaces": ["eth7", "eth0"]})).await?;
     answered_on(cluster, address, "eth0").await

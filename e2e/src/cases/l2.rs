@@ -13,7 +13,6 @@ use crate::wait::until;
 
 use super::{one_pool, served};
 
-const NO_STATUS: &str = "speakers write no ServiceL2Status yet";
 const NO_STAYING: &str = "an owner does not stay owner yet when the former one returns";
 const NO_FAIL_BACK: &str = "there is no setting for failing back yet";
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -25,7 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("with_policy_local_the_address_follows_the_pod", local_follows),
         case("without_a_serving_pod_nobody_answers", no_pod),
         case("tcp_and_udp_on_one_address", mixed).only_on(Kind::Real),
-        case("the_status_names_the_node_that_answers_and_goes_with_the_service", status).not_yet(NO_STATUS),
+        case("the_status_names_the_node_that_answers_and_goes_with_the_service", status),
         case("a_node_without_network_is_left", network_unavailable),
         case("a_node_without_network_does_not_get_the_address_back_when_it_returns", network_stays)
             .not_yet(NO_STAYING),
@@ -34,8 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("an_excluded_node_does_not_get_the_address_back_when_it_returns", exclude_stays)
             .not_yet(NO_STAYING),
         case("fail_back_an_excluded_node_reclaims_the_address", exclude_reclaims).not_yet(NO_FAIL_BACK),
-        case("with_ignore_exclude_lb_the_label_is_ignored", exclude_ignored)
-            .not_yet("there is no --ignore-exclude-lb yet"),
+        case("with_ignore_exclude_lb_the_label_is_ignored", exclude_ignored),
         case("a_pool_of_a_range", async |cluster: &mut Cluster| {
             one_of(cluster, "192.168.3.240-192.168.3.243").await
         }),

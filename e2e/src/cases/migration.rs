@@ -18,9 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("services_of_metallb_are_taken_over_without_a_change", taken_over),
         case("the_config_map_of_v0_12_is_followed_where_there_is_no_pool", config_map),
         case("a_pool_beside_the_config_map_of_v0_12_leaves_every_address", config_map_and_pool),
-        case("a_webhook_of_metallb_that_was_left_behind_is_told_of", webhook)
-            .only_on(Kind::Real)
-            .not_yet("nobody looks for MetalLB's webhook yet"),
+        case("a_webhook_of_metallb_that_was_left_behind_is_told_of", webhook).only_on(Kind::Real),
     ]
 }
 

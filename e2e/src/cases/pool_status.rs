@@ -9,10 +9,9 @@ use crate::suite::{Case, case};
 use crate::wait::until;
 
 pub(super) fn cases() -> Vec<Case> {
-    const WHY: &str = "pools have no counters in their status yet";
     vec![
-        case("it_counts_from_the_beginning_at_assignments_growth_and_deletion", counts).not_yet(WHY),
-        case("an_edit_by_hand_is_undone", edited).not_yet(WHY),
+        case("it_counts_from_the_beginning_at_assignments_growth_and_deletion", counts),
+        case("an_edit_by_hand_is_undone", edited),
     ]
 }
 
