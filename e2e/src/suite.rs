@@ -132,3 +132,22 @@ fn main(kind: Kind, runs: impl Fn(Case) -> suite::Case) -> ExitCode {
         listed.collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_readme_has_every_case() {
+        let readme = include_str!("../README.md");
+        let cases = cases::all();
+        for case in &cases {
+            let row = readme.lines().find(|line| line.contains(&format!("| `{}` |", case.name)));
+            let row = row.unwrap_or_else(|| panic!("{} has no row", case.name));
+            assert_eq!(row.contains("| not yet |"), case.not_yet.is_some(), "{row}");
+        }
+        let rows = readme.lines().filter(|line| line.starts_with('|') && line.contains("::"));
+        let rows = rows.filter(|line| !line.contains("e2e/run")).count();
+        assert_eq!(rows, cases.len(), "rows of cases that there are no more");
+    }
+}
