@@ -96,17 +96,13 @@ pub fn keep(client: &Client, namespace: &str, component: &Component) -> Upkeep<(
 
 async fn put(api: &Api<ConfigurationState>, component: &Component, says: Says) -> Result<Says, kube::Error> {
     let name = component.object();
-    let before = match api.get_opt(&name).await? {
-        Some(state) => state,
-        None => {
-            let metadata = ObjectMeta {
-                name: Some(name.clone()),
-                labels: Some(component.labels()),
-                ..ObjectMeta::default()
-            };
-            let state = ConfigurationState { metadata, ..ConfigurationState::default() };
-            api.create(&PostParams::default(), &state).await?
-        }
+    let before = if let Some(state) = api.get_opt(&name).await? {
+        state
+    } else {
+        let labels = Some(component.labels());
+        let metadata = ObjectMeta { name: Some(name.clone()), labels, ..ObjectMeta::default() };
+        let state = ConfigurationState { metadata, ..ConfigurationState::default() };
+        api.create(&PostParams::default(), &state).await?
     };
     let status = status(component, &before, says.as_deref().unwrap_or_default());
     let patch = Patch::Merge(json!({"status": {

@@ -19,6 +19,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A write: what is to be there under a key; it ends with what is there then.
 pub type Put<K, V> = Box<dyn Fn(K, V) -> BoxFuture<'static, Result<V, String>> + Send>;
 
+/// A write that ended: what was to be there under which key, and what is.
+type Ended<K, V> = (K, V, Result<V, String>);
+
 /// What objects say and what they are to say, by key. At most one write of each is under way; of several wishes that
 /// come meanwhile the last one counts.
 pub struct Upkeep<K, V> {
@@ -27,7 +30,7 @@ pub struct Upkeep<K, V> {
     is_nothing: fn(&V) -> bool,
     entries: BTreeMap<K, Entry<V>>,
     due: BTreeSet<K>,
-    writes: FuturesUnordered<BoxFuture<'static, (K, V, Result<V, String>)>>,
+    writes: FuturesUnordered<BoxFuture<'static, Ended<K, V>>>,
     pauses: FuturesUnordered<BoxFuture<'static, K>>,
 }
 
@@ -112,6 +115,11 @@ where
     /// What is wished for under a key.
     pub fn wanted(&self, key: &K) -> Option<&V> {
         self.entries.get(key)?.wanted.as_ref()
+    }
+
+    /// Whether an object says what it is to say.
+    pub fn is_shown(&self, key: &K) -> bool {
+        self.entries.get(key).is_some_and(|it| it.wanted.is_some() && !it.busy && !it.is_due())
     }
 
     /// What objects say or are to say.

@@ -210,9 +210,34 @@ pub enum Nobody {
         /// The service.
         service: ServiceKey,
     },
+    /// The advertisements name interfaces, and no node that could announce it has one of them up.
+    #[error("no node has a usable interface of those that the L2Advertisements name: {}", names(.interfaces))]
+    NoInterface {
+        /// The interfaces named.
+        interfaces: BTreeSet<String>,
+    },
     /// Every node is passed over.
-    #[error("no node can announce it")]
-    NoCandidate,
+    #[error("no node can announce it{}", reasons(.passed_over))]
+    NoCandidate {
+        /// Why each is.
+        passed_over: Vec<(String, PassedOver)>,
+    },
+}
+
+fn names(interfaces: &BTreeSet<String>) -> String {
+    interfaces.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The reasons of the first few nodes: a cluster has many.
+fn reasons(passed_over: &[(String, PassedOver)]) -> String {
+    const FEW: usize = 3;
+    let first: Vec<String> =
+        passed_over.iter().take(FEW).map(|(node, why)| format!("node {node} {why}")).collect();
+    match passed_over.len().saturating_sub(FEW) {
+        _ if first.is_empty() => String::new(),
+        0 => format!(": {}", first.join(", ")),
+        more => format!(": {}, and so on for {more} more", first.join(", ")),
+    }
 }
 
 /// Decides who answers for `announced`, an address of a service that has no other family.
@@ -305,7 +330,15 @@ fn candidates(announced: &Announced, advertisements: &[Advertisement], nodes: &[
         false
     });
     passed_over.sort_by(|a, b| a.0.cmp(&b.0));
-    let nobody = candidates.is_empty().then_some(Nobody::NoCandidate);
+    let nobody = candidates.is_empty().then(|| {
+        let named =
+            Interfaces::union(about.iter().flat_map(|(_, advertisements)| advertisements.iter().copied()));
+        let lacks_it = passed_over.iter().any(|(_, why)| *why == PassedOver::NoInterface);
+        match named {
+            Interfaces::Named(interfaces) if lacks_it => Nobody::NoInterface { interfaces },
+            _ => Nobody::NoCandidate { passed_over: passed_over.clone() },
+        }
+    });
     Ownership { address, candidates, passed_over, nobody, apart: false }
 }
 

@@ -217,5 +217,7 @@ fn only_interfaces_that_may_answer_count() {
     let address = announced("10.0.0.9");
     assert_eq!(owner(&address, &[ad("eth1")], &all), Some("node-0".to_owned()));
     let nobody = elect(&address, &[ad("eth7")], &all);
-    assert!(nobody.owner().is_none() && nobody.nobody == Some(Nobody::NoCandidate), "{nobody:?}");
+    assert!(nobody.owner().is_none() && nobody.nobody.is_some(), "{nobody:?}");
+    let why = nobody.nobody.unwrap().to_string();
+    assert!(why.ends_with("that the L2Advertisements name: eth7"), "{why}");
 }

@@ -14,13 +14,13 @@ impl Controller {
         &mut self,
         key: &ServiceKey,
         request: Arc<Request>,
-        shown: Vec<IpAddr>,
+        shown: &[IpAddr],
         held: &[IpAddr],
     ) {
         let view = &self.services[key];
         let claim = Claim {
             request,
-            addresses: shown.clone(),
+            addresses: shown.to_vec(),
             recorded_pool: view.recorded_pool.clone(),
             recorded_pools: view.recorded_pools(),
         };

@@ -285,7 +285,9 @@ impl Controller {
         change(&mut self.leftovers);
         if before && !self.is_held_back() {
             let all: Vec<ServiceKey> = self.services.keys().cloned().collect();
-            all.iter().for_each(|key| self.retry(key));
+            for key in &all {
+                self.retry(key);
+            }
         }
         if self.synced {
             self.tell_problems();
@@ -360,7 +362,7 @@ impl Controller {
                 let changed = !matches!(&before, Some((before, true)) if *before == shown);
                 // Only what somebody wrote into the status since is worth more than what was decided here.
                 if changed && !shown.is_empty() && shown != held {
-                    self.on_foreign(&key, request, shown, &held);
+                    self.on_foreign(&key, request, &shown, &held);
                 } else {
                     self.allocator.request(request);
                     if changed && shown != held && before.is_some_and(|(before, _)| before == held) {

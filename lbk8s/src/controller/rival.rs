@@ -84,7 +84,7 @@ mod tests {
         assert!(rivals.is_waited_out(&key, 5));
         assert_eq!(rivals.deadline(), Some(4 + FIRST_WAIT));
         assert_eq!(rivals.ended(3 + FIRST_WAIT), []);
-        assert_eq!(rivals.ended(4 + FIRST_WAIT), [key.clone()]);
+        assert_eq!(rivals.ended(4 + FIRST_WAIT), std::slice::from_ref(&key));
         assert!(rivals.deadline().is_none());
         assert!(!undone(&mut rivals, 4 + FIRST_WAIT), "it was told");
         assert_eq!(rivals.deadline(), Some(4 + 3 * FIRST_WAIT));

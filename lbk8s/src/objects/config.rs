@@ -35,7 +35,7 @@ pub enum ConfigChange {
     },
 }
 
-/// Whether the v0.12 ConfigMap counts where IPAddressPools are.
+/// Whether the v0.12 ConfigMap counts where there are pools of today.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FollowConfigMap {
     /// No: clusters that were upgraded often hold a stale one. But as long as addresses that Services hold are only
@@ -114,7 +114,7 @@ impl Config {
             ConfigChange::ConfigMapGone => self.legacy = None,
             ConfigChange::Bgp { object, present: true } => drop(self.bgp.insert(object)),
             ConfigChange::Bgp { object, present: false } => {
-                self.bgp.retain(|known| !known.same_name(&object))
+                self.bgp.retain(|known| !known.same_name(&object));
             }
         }
     }

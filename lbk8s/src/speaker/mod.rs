@@ -106,7 +106,7 @@ pub struct Rules {
     pub without_slices: WithoutSlices,
     /// Whether nodes with the exclude label announce all the same.
     pub ignore_exclude: bool,
-    /// Whether the v0.12 ConfigMap counts where IPAddressPools are.
+    /// Whether the v0.12 ConfigMap counts where there are pools of today.
     pub follow_config_map: FollowConfigMap,
     /// Whether addresses are answered while MetalLB's speakers run.
     pub beside_metallb: bool,

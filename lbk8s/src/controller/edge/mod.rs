@@ -38,7 +38,7 @@ pub struct Settings {
     pub identity: String,
     /// What becomes of held addresses that their pool no longer has.
     pub lost_addresses: LostAddresses,
-    /// Whether the v0.12 ConfigMap counts where IPAddressPools are.
+    /// Whether the v0.12 ConfigMap counts where there are pools of today.
     pub follow_config_map: FollowConfigMap,
     /// Whether addresses are given while MetalLB's controller runs.
     pub beside_metallb: bool,

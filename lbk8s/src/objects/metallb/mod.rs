@@ -96,6 +96,7 @@ pub struct IPAddressPoolStatus {
 }
 
 /// `spec` of an `L2Advertisement`: which pools are announced, and from where.
+#[expect(clippy::duplicated_attributes, reason = "the columns differ in name and path")]
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "metallb.io",

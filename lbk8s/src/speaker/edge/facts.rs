@@ -88,6 +88,11 @@ impl Facts {
         self.told.seen((), facts);
     }
 
+    /// Whether the other nodes can know what this one is.
+    pub(super) fn are_told(&self) -> bool {
+        self.told.is_shown(&())
+    }
+
     /// These interfaces can answer.
     pub(super) fn set_interfaces(&mut self, interfaces: Vec<Interface>) {
         self.interfaces = Some(interfaces);
@@ -102,9 +107,11 @@ impl Facts {
         }
     }
 
-    /// Writes what has changed, and reads what changes by itself, until dropped.
+    /// Writes what has changed, and reads what changes by itself, until the other nodes can know of it for the first
+    /// time, then until dropped.
     pub(super) async fn work(&mut self) {
-        loop {
+        let told = self.are_told();
+        while told || !self.are_told() {
             let due = self.due;
             tokio::select! {
                 () = sleep_until(due) => {

@@ -6,6 +6,7 @@ mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, SelectAll};
@@ -14,6 +15,7 @@ use kube::Client;
 use lbcore::{Interfaces, ServiceKey};
 use lbnet::{Event as WireEvent, Layer2, MacAddr, Rule, Selection};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use self::facts::Facts;
 use self::statuses::Says as Status;
@@ -45,6 +47,16 @@ pub struct Settings {
 /// Events on their way at once: nobody waits for them.
 const EVENTS_AT_ONCE: usize = 4;
 
+/// How long a speaker that knows everything waits until other nodes can know of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Runs the speaker until the future is dropped. `layer2` and what it tells belong to it; when it ends,
 /// nothing is announced any more. It ends by itself only if the thread that answers has ended.
 pub async fn run(
@@ -63,7 +75,8 @@ pub async fn run(
                 running.on_wire_event(event);
             }
             told = running.on_wire.confirmed(&running.speaker) => running.untold.extend(told),
-            () = running.facts.work() => {}
+            () = running.facts.work() => running.begin_if_ready(),
+            () = until(running.patience) => running.begin_if_ready(),
             () = running.statuses.work() => {}
             () = running.state.work() => {}
             Some(()) = running.events.next() => {}
@@ -83,6 +96,9 @@ struct Running {
     facts: Facts,
     statuses: Upkeep<String, Status>,
     state: Upkeep<(), Says>,
+    begun: bool,
+    /// Until when it is waited that other nodes can know of this one.
+    patience: Option<Instant>,
     /// The Services that this node answered for before it started: nobody has to be told again.
     before: BTreeSet<String>,
     /// The hardware addresses of other nodes.
@@ -105,6 +121,8 @@ impl Running {
             facts: Facts::new(client, &settings.namespace, &settings.node),
             statuses: statuses::keep(client, &settings.namespace, &settings.node),
             state: configuration_state::keep(client, &settings.namespace, &component),
+            begun: false,
+            patience: None,
             before: BTreeSet::new(),
             members: BTreeMap::new(),
             exclude_problem: None,
@@ -127,7 +145,7 @@ impl Running {
             }
             Told::Change(Heard::Facts(name, facts)) => self.on_facts(name, facts),
             Told::Change(Heard::Status(name, status)) => {
-                if !self.progress.is_done() && status.is_some() {
+                if !self.begun && status.is_some() {
                     self.before.insert(name.clone());
                 }
                 self.statuses.seen(name, status);
@@ -135,16 +153,28 @@ impl Running {
             Told::Change(Heard::State(says)) => self.state.seen((), says),
             Told::Change(Heard::Exclude(read)) => self.on_exclude(read),
             Told::Synced(watch) => {
-                if self.progress.synced(watch) {
-                    self.begin();
-                }
+                self.progress.synced(watch);
+                self.begin_if_ready();
             }
             Told::Absent(watch) => {
-                if self.progress.absent(watch) {
-                    self.begin();
-                }
+                self.progress.absent(watch);
+                self.begin_if_ready();
             }
             Told::Failed(watch, error) => self.progress.failed(watch, error),
+        }
+    }
+
+    /// Begins to answer when everything is known, and when the other nodes can know of this one: to those that do not,
+    /// its answers are a stranger's. If that cannot be told, it is not waited for.
+    fn begin_if_ready(&mut self) {
+        if self.begun || !self.progress.is_done() {
+            return;
+        }
+        let patience = *self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
+        if self.facts.are_told() || Instant::now() >= patience {
+            self.begun = true;
+            self.patience = None;
+            self.begin();
         }
     }
 
@@ -224,7 +254,9 @@ impl Running {
                 self.untold.extend(told);
                 self.facts.set_taken(self.on_wire.taken());
                 let services: Vec<ServiceKey> = self.speaker.keys_of(address).cloned().collect();
-                services.iter().for_each(|service| self.say_status(service));
+                for service in &services {
+                    self.say_status(service);
+                }
                 return;
             }
             _ => {}
@@ -263,7 +295,7 @@ impl Running {
     }
 
     fn say_state(&mut self) {
-        if self.progress.is_done() {
+        if self.begun {
             let problems = self.speaker.problems();
             self.state.want((), configuration_state::says(problems.iter().chain(&self.exclude_problem)));
         }
