@@ -314,7 +314,7 @@ pub(crate) struct ServerArguments {
     /// Serve only Services of this loadBalancerClass. By default: those without a class
     #[arg(long, env = "LBD_LB_CLASS", value_name = "CLASS")]
     pub(crate) lb_class: Option<String>,
-    /// Let the pools of the v0.12 ConfigMap count beside IPAddressPools. By default it counts only where there are
+    /// Let the pools of the v0.12 ConfigMap count beside those of today. By default it counts only where there are
     /// none
     #[arg(long)]
     follow_config_map: bool,
