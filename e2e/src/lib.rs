@@ -17,6 +17,7 @@
 //! | [`plane`] | the two kinds of API server |
 //! | [`embedded`] | the embedded store, with stand-ins for what Kubernetes brings |
 //! | [`real`] | the programs of Kubernetes |
+//! | [`role`] | the two programs, by whose rights they work |
 //! | [`daemon`] | a process with a log |
 //! | [`object`] | the objects that tests write |
 //! | [`seen`] | what is seen from outside: by ARP, NDP and HTTP |
@@ -31,6 +32,7 @@ pub mod embedded;
 pub mod object;
 pub mod plane;
 pub mod real;
+pub mod role;
 pub mod seen;
 pub mod site;
 pub mod suite;

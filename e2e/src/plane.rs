@@ -7,6 +7,7 @@ use kube::Client;
 use crate::Result;
 use crate::embedded::Embedded;
 use crate::real::ControlPlane;
+use crate::role::Role;
 use crate::site::Site;
 
 /// Which API server a cluster has.
@@ -16,15 +17,6 @@ pub enum Kind {
     Embedded,
     /// The programs of Kubernetes.
     Real,
-}
-
-/// Whose rights a program has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The service account `lbd-controller`.
-    Controller,
-    /// The service account `lbd-speaker`.
-    Speaker,
 }
 
 /// An API server at work. It ends with this value.

@@ -17,7 +17,7 @@ pub use proxy::kube_proxy;
 
 use crate::Result;
 use crate::daemon::Daemon;
-use crate::plane::Role;
+use crate::role::Role;
 use crate::site::{SERVER, Site};
 use crate::wait::until;
 use credentials::Credentials;

@@ -10,7 +10,7 @@ use crate::object::{advertisement, pool, service};
 use crate::suite::{Case, case};
 use crate::wait::until;
 
-use super::{POOL, node};
+use super::worlds::{POOL, node};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -76,7 +76,7 @@ async fn change(cluster: &mut Cluster) -> Result {
 async fn not_there(cluster: &mut Cluster) -> Result {
     let address = on_two_interfaces(cluster).await?;
     cluster.create(&advertisement("one").spec("interfaces", json!(["eth7"]))).await?;
-    cluster.event("web", "announceFailed", "can").await?;
+    cluster.event("web", "announceFailed", "eth7").await?;
     cluster.unanswered(address).await?;
     cluster.change("L2Advertisement", "one", json!({"interfaces": ["eth7", "eth0"]})).await?;
     answered_on(cluster, address, "eth0").await

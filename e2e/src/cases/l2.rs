@@ -11,7 +11,7 @@ use crate::plane::Kind;
 use crate::suite::{Case, case};
 use crate::wait::until;
 
-use super::{one_pool, served};
+use super::worlds::{POOL, one_pool, served};
 
 const NO_STAYING: &str = "an owner does not stay owner yet when the former one returns";
 const NO_FAIL_BACK: &str = "there is no setting for failing back yet";
@@ -242,7 +242,7 @@ async fn one_of(cluster: &mut Cluster, addresses: &str) -> Result {
 }
 
 async fn shared(cluster: &mut Cluster, address: &str, family: &str) -> Result {
-    let addresses = if family == "IPv4" { super::POOL } else { "fd00:3::f0/124" };
+    let addresses = if family == "IPv4" { POOL } else { "fd00:3::f0/124" };
     cluster.create_all(&[pool("default", &[addresses]), advertisement("all")]).await?;
     for (name, port, node) in [("first", 80, "n1"), ("second", 81, "n2"), ("third", 82, "n3")] {
         cluster.pods(name, &[node]).await?;

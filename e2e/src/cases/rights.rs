@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::object::{advertisement, api, api_everywhere, pool, service};
-use crate::plane::{Kind, Plane, Role};
+use crate::plane::{Kind, Plane};
+use crate::role::Role;
 use crate::suite::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {

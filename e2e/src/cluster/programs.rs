@@ -10,7 +10,8 @@ use nix::sys::signal::Signal;
 use super::Cluster;
 use crate::Result;
 use crate::daemon::Daemon;
-use crate::plane::{Plane, Role};
+use crate::plane::Plane;
+use crate::role::Role;
 use crate::wait::until;
 
 /// Those that run, by their names: `controller`, `speaker-n1`.

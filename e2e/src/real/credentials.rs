@@ -9,7 +9,7 @@ use std::process::Command;
 use lbk8s::CONFIG_NAMESPACE;
 
 use crate::Result;
-use crate::plane::Role;
+use crate::role::Role;
 use crate::site::SERVER;
 
 /// The files of one run.
