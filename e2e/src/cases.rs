@@ -20,7 +20,6 @@ mod preferred_node;
 mod rights;
 mod service_selector;
 mod speaker_failover;
-mod worlds;
 
 use crate::suite::Case;
 

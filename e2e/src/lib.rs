@@ -23,6 +23,7 @@
 //! | [`seen`] | what is seen from outside: by ARP, NDP and HTTP |
 //! | [`wait`] | waiting for a condition, with a deadline |
 //! | [`suite`] | a list of cases, run on either |
+//! | `worlds` | what many cases begin with |
 //! | [`cases`] | the cases |
 
 pub mod cases;
@@ -37,6 +38,7 @@ pub mod seen;
 pub mod site;
 pub mod suite;
 pub mod wait;
+mod worlds;
 
 /// What a test comes to: nothing, or a sentence that says what is wrong.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::object::{advertisement, pool, service};
 use crate::suite::{Case, case};
 
-use super::worlds::served;
+use crate::worlds::served;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -15,7 +15,7 @@ use crate::seen::addresses;
 use crate::suite::{Case, case, note};
 use crate::wait::{until, until_within};
 
-use super::worlds::{labelled, node, one_pool, served};
+use crate::worlds::{labelled, node, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::object::service;
 use crate::suite::{Case, case};
 
-use super::worlds::{one_pool, served};
+use crate::worlds::{one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -9,7 +9,7 @@ use crate::object::{advertisement, pool, service};
 use crate::suite::{Case, case};
 use crate::wait::until;
 
-use super::worlds::{POOL, one_pool, served};
+use crate::worlds::{POOL, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

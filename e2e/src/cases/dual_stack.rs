@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 use crate::suite::{Case, case};
 
-use super::worlds::TAKE_AWAY;
+use crate::worlds::TAKE_AWAY;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

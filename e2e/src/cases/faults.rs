@@ -15,7 +15,7 @@ use crate::object::{advertisement, pool, service};
 use crate::plane::{Kind, Plane};
 use crate::suite::{Case, case, note};
 
-use super::worlds::served;
+use crate::worlds::served;
 
 pub(super) fn cases() -> Vec<Case> {
     let cases = vec![

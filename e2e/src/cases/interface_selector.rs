@@ -10,7 +10,7 @@ use crate::object::{advertisement, pool, service};
 use crate::suite::{Case, case};
 use crate::wait::until;
 
-use super::worlds::{POOL, node};
+use crate::worlds::{POOL, node};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

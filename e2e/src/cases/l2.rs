@@ -11,7 +11,7 @@ use crate::plane::Kind;
 use crate::suite::{Case, case};
 use crate::wait::until;
 
-use super::worlds::{POOL, one_pool, served};
+use crate::worlds::{POOL, one_pool, served};
 
 const NO_STAYING: &str = "an owner does not stay owner yet when the former one returns";
 const NO_FAIL_BACK: &str = "there is no setting for failing back yet";

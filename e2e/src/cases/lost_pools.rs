@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::object::pool;
 use crate::suite::{Case, case};
 
-use super::worlds::{TAKE_AWAY, one_pool, served};
+use crate::worlds::{TAKE_AWAY, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

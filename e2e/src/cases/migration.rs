@@ -11,7 +11,7 @@ use crate::plane::Kind;
 use crate::suite::{Case, case};
 use crate::wait::until;
 
-use super::worlds::{one_pool, served};
+use crate::worlds::{one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::object::{advertisement, pool, service};
 use crate::suite::{Case, case};
 
-use super::worlds::{POOL, labelled, node};
+use crate::worlds::{POOL, labelled, node};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::object::{Object, pool, service};
 use crate::suite::{Case, case};
 
-use super::worlds::labelled;
+use crate::worlds::labelled;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 use crate::suite::{Case, case};
 
-use super::worlds::{POOL, labelled, node};
+use crate::worlds::{POOL, labelled, node};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::cluster::Cluster;
 use crate::suite::{Case, case};
 
-use super::worlds::{one_pool, served};
+use crate::worlds::{one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     const WHY: &str = "speakers do not know of each other yet";
