@@ -21,7 +21,7 @@ mod rights;
 mod service_selector;
 mod speaker_failover;
 
-use crate::suite::Case;
+use crate::case::Case;
 
 /// All of them.
 #[must_use]

@@ -22,10 +22,12 @@
 //! | [`object`] | the objects that tests write |
 //! | [`seen`] | what is seen from outside: by ARP, NDP and HTTP |
 //! | [`wait`] | waiting for a condition, with a deadline |
-//! | [`suite`] | a list of cases, run on either |
+//! | [`case`] | a behaviour, and what it needs |
+//! | [`suite`] | all cases, run on either |
 //! | `worlds` | what many cases begin with |
 //! | [`cases`] | the cases |
 
+pub mod case;
 pub mod cases;
 pub mod cluster;
 pub mod daemon;

@@ -1,67 +1,14 @@
 //! A list of cases, written once and run on either API server.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use futures::FutureExt;
-use futures::future::LocalBoxFuture;
 use lblab::suite::{self, Making, Shared};
 
+use crate::case::{Body, Case};
+use crate::cases;
 use crate::cluster::{Builder, Cluster, lbd};
 use crate::plane::Kind;
-use crate::{Result, cases};
-
-type Body = Box<dyn for<'a> FnOnce(&'a mut Cluster) -> LocalBoxFuture<'a, Result> + Send>;
-
-/// A behaviour: a name that states it, and what shows it.
-pub struct Case {
-    name: String,
-    /// Only there, if it cannot be had on the other one.
-    only: Option<Kind>,
-    not_yet: Option<&'static str>,
-    body: Body,
-}
-
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// A case. It is given a cluster without pools, pods and Services, in which a controller and a speaker on each node
-/// run with their defaults.
-pub fn case<B>(name: &str, body: B) -> Case
-where
-    B: AsyncFn(&mut Cluster) -> Result + Copy + Send + 'static,
-{
-    let body: Body = Box::new(move |cluster| async move { body(cluster).await }.boxed_local());
-    Case { name: name.to_owned(), only: None, not_yet: None, body }
-}
-
-impl Case {
-    /// It runs on this kind of API server only.
-    #[must_use]
-    pub fn only_on(self, kind: Kind) -> Self {
-        Self { only: Some(kind), ..self }
-    }
-
-    /// It cannot hold yet, for this reason: it is listed as not run.
-    #[must_use]
-    pub fn not_yet(self, why: &'static str) -> Self {
-        Self { not_yet: Some(why), ..self }
-    }
-
-    /// Under the name of its module.
-    pub(crate) fn within(self, module: &str) -> Self {
-        Self { name: format!("{module}::{}", self.name), ..self }
-    }
-}
-
-/// Says something about a run that passes.
-pub fn note(text: &str) {
-    // A closed stderr is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "     {text}");
-}
 
 /// Runs one case on a cluster, and says what went on if it fails.
 async fn run(cluster: &mut Cluster, body: Body) -> std::result::Result<(), String> {

@@ -7,12 +7,12 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use crate::Result;
+use crate::case::{Case, case, note};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 use crate::plane::{Kind, Plane};
 use crate::real::ControlPlane;
 use crate::seen::addresses;
-use crate::suite::{Case, case, note};
 use crate::wait::{until, until_within};
 
 use crate::worlds::{labelled, node, one_pool, served};

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool};
 use crate::plane::{Kind, Plane};
 use crate::real::kubectl;
-use crate::suite::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
     let cases = vec![

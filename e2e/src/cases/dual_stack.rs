@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
-use crate::suite::{Case, case};
 
 use crate::worlds::TAKE_AWAY;
 

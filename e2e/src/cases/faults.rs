@@ -9,11 +9,11 @@ use lbk8s::store::{Fault, Verb};
 use serde_json::json;
 
 use crate::Result;
+use crate::case::{Case, case, note};
 use crate::cluster::Cluster;
 use crate::embedded::Embedded;
 use crate::object::{advertisement, pool, service};
 use crate::plane::{Kind, Plane};
-use crate::suite::{Case, case, note};
 
 use crate::worlds::served;
 

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{advertisement, pool, service};
 use crate::plane::Kind;
-use crate::suite::{Case, case};
 use crate::wait::until;
 
 use crate::worlds::{POOL, one_pool, served};

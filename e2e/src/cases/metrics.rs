@@ -1,8 +1,8 @@
 //! Metrics of the controller and the speakers.
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
-use crate::suite::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
     const WHY: &str = "there are no metrics yet";

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 use crate::plane::Kind;
-use crate::suite::{Case, case};
 use crate::wait::until;
 
 use crate::worlds::{one_pool, served};

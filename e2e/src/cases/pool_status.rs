@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{pool, service};
-use crate::suite::{Case, case};
 use crate::wait::until;
 
 pub(super) fn cases() -> Vec<Case> {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
-use crate::suite::{Case, case};
 
 use crate::worlds::{POOL, labelled, node};
 

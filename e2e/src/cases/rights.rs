@@ -5,11 +5,11 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{advertisement, api, api_everywhere, pool, service};
 use crate::plane::{Kind, Plane};
 use crate::role::Role;
-use crate::suite::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
     let cases =

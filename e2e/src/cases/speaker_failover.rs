@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::Result;
+use crate::case::{Case, case};
 use crate::cluster::Cluster;
-use crate::suite::{Case, case};
 
 use crate::worlds::{one_pool, served};
 
