@@ -147,10 +147,12 @@ impl Two {
     fn check_move(&mut self, name: &str, before: &Value, after: &Value) {
         let (was, is) = (shown(before), shown(after));
         for address in was.iter().filter(|address| !is.contains(address)) {
-            let created = |object: &Value| object["metadata"]["creationTimestamp"].as_str().unwrap().to_owned();
+            let created =
+                |object: &Value| object["metadata"]["creationTimestamp"].as_str().unwrap().to_owned();
             let ours = (created(before), name.to_owned());
             let is_double = self.doubles.iter().any(|(double, older, younger)| {
-                let older_than_us = self.stored.get(older).is_none_or(|it| (created(it), older.clone()) < ours);
+                let older_than_us =
+                    self.stored.get(older).is_none_or(|it| (created(it), older.clone()) < ours);
                 double == address && younger == name && older_than_us
             });
             assert!(is_double, "{name} loses {address}, which no older one showed");
@@ -167,7 +169,8 @@ impl Two {
     /// What two show that may not share it: the address, the older, the younger.
     fn doubles_now(&self) -> Vec<(String, String, String)> {
         let mut by_age: Vec<(&String, &Value)> = self.stored.iter().collect();
-        by_age.sort_by_key(|(name, it)| (it["metadata"]["creationTimestamp"].as_str().unwrap(), name.as_str()));
+        by_age
+            .sort_by_key(|(name, it)| (it["metadata"]["creationTimestamp"].as_str().unwrap(), name.as_str()));
         let sharing = |object: &Value| {
             let annotation = object["metadata"]["annotations"]["metallb.io/allow-shared-ip"].as_str();
             annotation.map(str::to_owned)
@@ -238,7 +241,8 @@ fn run(steps: Vec<Step>, deletes: bool, shares: bool) -> Two {
                 let ports = json!({"spec": {"ports": [{"port": 1000 + made, "protocol": "TCP"}]}});
                 let mut object = with(service(&format!("s{made:02}"), made), &ports);
                 if shared && shares {
-                    let sharing = json!({"metadata": {"annotations": {"metallb.io/allow-shared-ip": "together"}}});
+                    let sharing =
+                        json!({"metadata": {"annotations": {"metallb.io/allow-shared-ip": "together"}}});
                     object = with(object, &sharing);
                 }
                 two.store(&object);
@@ -266,7 +270,7 @@ fn run(steps: Vec<Step>, deletes: bool, shares: bool) -> Two {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
     fn what_two_controllers_give_twice_is_undone(steps in prop::collection::vec(step(), 1..160)) {
@@ -621,7 +625,10 @@ fn nothing_is_written_while_metallbs_controller_runs_and_all_of_it_when_it_is_go
         assert_eq!(world.settle().len(), 0);
         world.controller.apply(end);
         assert_eq!(world.settle().len(), 2);
-        assert_eq!((world.shows("a"), world.shows("b")), (vec!["10.0.0.1".to_owned()], vec!["10.0.0.0".to_owned()]));
+        assert_eq!(
+            (world.shows("a"), world.shows("b")),
+            (vec!["10.0.0.1".to_owned()], vec!["10.0.0.0".to_owned()])
+        );
         world.check_restart();
     }
 }
@@ -635,7 +642,10 @@ fn metallbs_speaker_holds_no_controller_back_and_a_controller_only_if_not_told_o
     world.controller.set_beside_metallb(true);
     world.controller.apply(metallb_pod("controller", "Running"));
     assert_eq!(world.settle().len(), 1);
-    assert!(world.problems().iter().any(|it| it.contains("MetalLB's controller still runs")), "it is told all the same");
+    assert!(
+        world.problems().iter().any(|it| it.contains("MetalLB's controller still runs")),
+        "it is told all the same"
+    );
 }
 
 // The ConfigMap beside pools.

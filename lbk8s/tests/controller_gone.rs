@@ -12,7 +12,7 @@ use lbk8s::Store;
 use lbk8s::controller::{Settings, run};
 use lbk8s::store::Verb;
 use serde_json::json;
-use tower::Service as _;
+
 use world::cluster::Cluster;
 use world::{new_service, shown};
 
@@ -32,7 +32,8 @@ impl tower::Service<Request> for Slow {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let is_status = request.method() == http::Method::PATCH && request.uri().path().contains("/services/");
+        let is_status =
+            request.method() == http::Method::PATCH && request.uri().path().contains("/services/");
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -48,11 +49,8 @@ impl tower::Service<Request> for Slow {
 #[ignore = "the answer to a write brings a Service back that was deleted meanwhile, and it keeps its address for ever"]
 async fn a_service_that_goes_before_the_answer_to_its_write_comes_is_gone() {
     let cluster = Cluster::with_pool(&["10.0.0.1/32"]).await;
-    let controller = tokio::spawn(run(
-        Client::new(Slow(cluster.store.clone()), "default"),
-        Settings::default(),
-        |_| {},
-    ));
+    let controller =
+        tokio::spawn(run(Client::new(Slow(cluster.store.clone()), "default"), Settings::default(), |_| {}));
     cluster.create(&new_service("a")).await;
     cluster.until_shows("a", "10.0.0.1").await;
     cluster.delete("a").await;

@@ -13,7 +13,7 @@ use lbk8s::objects::node;
 use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
-use world::{advertisement, config_change, holding, pool, view};
+use world::{advertisement, config_change, config_map, holding, legacy, pool, view};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -224,4 +224,22 @@ fn beside_metallb_its_speakers_hold_nobody_back_and_its_controller_never_does() 
     let mut world = World::new();
     world.tell(&metallbs("controller", "controller-1", "Running"));
     assert_eq!(world.owners(), NODES);
+}
+
+#[test]
+#[ignore = "what only the ConfigMap has is looked at when the configuration changes, and not when a Service does"]
+fn whether_a_pool_or_a_service_of_the_config_map_is_heard_of_first_makes_no_difference() {
+    let map = config_map(&legacy("old", "10.0.0.1-10.0.0.9"));
+    let pool = Change::Config(config_change(&pool("new", 1, &["10.1.0.0/24"])));
+    let service = Change::Service(view(&holding("a", 1, &["10.0.0.1"], "old")));
+    for changes in [[&service, &pool], [&pool, &service]] {
+        let mut speaker = Speaker::new("node-a", served());
+        speaker.apply(node_with("node-a", &json!({})));
+        speaker.apply(Change::Config(config_change(&map)));
+        speaker.apply(Change::Synced);
+        for change in changes {
+            speaker.apply(change.clone());
+        }
+        assert_eq!(speaker.owned().count(), 1);
+    }
 }
