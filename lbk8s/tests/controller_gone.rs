@@ -56,7 +56,7 @@ async fn a_service_that_goes_before_the_answer_to_its_write_comes_is_gone() {
     cluster.delete("a").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     cluster.create(&new_service("b")).await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(shown(&cluster.get("b").await), ["10.0.0.1"]);
     controller.abort();
 }
@@ -74,7 +74,7 @@ async fn nothing_at_all_is_written_to_pools_while_metallbs_controller_runs() {
     cluster.send("POST", "/api/v1/namespaces/metallb-system/pods", &pod).await.unwrap();
     cluster.start();
     cluster.create(&new_service("a")).await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(cluster.status_writes(), 0);
     // MetalLB's controller keeps these itself, and what one writes the other would undo.
     for (verb, resource) in [

@@ -84,7 +84,6 @@ fn the_objects_that_were_written_for_metallb_pass_through_our_types_unchanged() 
             }
         }
     }
-    println!("{passed} objects");
     assert!(passed >= 20, "only {passed}");
     // What is misspelt is what those tests are about.
     let misspelt = [".apiVersion", ".spec.adresses", ".spec.autoasign", ".spec.serviceAllocation.prioritty"];

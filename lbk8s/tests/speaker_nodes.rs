@@ -45,7 +45,9 @@ impl World {
     fn with(rules: Rules) -> Self {
         let speaker = |name| (name, Speaker::new(name, rules));
         let mut world = Self(NODES.into_iter().map(speaker).collect());
-        NODES.iter().for_each(|name| world.tell(&node_with(name, &json!({}))));
+        for name in NODES {
+            world.tell(&node_with(name, &json!({})));
+        }
         for object in [pool("default", 0, &["10.0.0.0/24"]), advertisement("all", &json!({}))] {
             world.tell(&Change::Config(config_change(&object)));
         }
@@ -105,7 +107,9 @@ fn a_node_without_a_usable_interface_never_owns() {
     let mut world = World::new();
     world.tell(&facts("node-b", &[]));
     assert_eq!(world.owners(), ["node-a", "node-c"]);
-    NODES.iter().for_each(|name| world.tell(&facts(name, &[])));
+    for name in NODES {
+        world.tell(&facts(name, &[]));
+    }
     assert_eq!(world.owners(), Vec::<&str>::new());
     world.tell(&facts("node-b", &[ELSEWHERE]));
     assert_eq!(world.owners(), ["node-b"], "an interface in another subnet is better than none");
