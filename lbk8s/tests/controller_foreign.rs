@@ -396,7 +396,6 @@ fn one_who_writes_an_address_that_another_service_has_is_backed_off_from() {
 }
 
 #[test]
-#[ignore = "a double is told of each time"]
 fn one_who_writes_anothers_address_again_and_again_is_not_told_of_each_time() {
     let mut world = rival_world(&[holding("older", 1, &["10.0.0.9"], "default")]);
     world.settle();
@@ -420,7 +419,6 @@ fn one_who_writes_a_host_name_instead_is_backed_off_from() {
 }
 
 #[test]
-#[ignore = "who leaves one of our addresses in place is not counted"]
 fn one_who_adds_an_address_that_is_not_ours_is_backed_off_from() {
     let adds = json!({"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.0"}, {"ip": "172.16.0.1"}]}}});
     let mut world = rival_world(&[]);
@@ -428,7 +426,6 @@ fn one_who_adds_an_address_that_is_not_ours_is_backed_off_from() {
 }
 
 #[test]
-#[ignore = "who leaves our addresses in another order is not counted"]
 fn one_who_turns_the_order_of_two_families_is_backed_off_from() {
     let both = json!({
         "spec": {"clusterIPs": ["10.96.0.7", "fd96::7"], "ipFamilyPolicy": "PreferDualStack"},
@@ -443,7 +440,6 @@ fn one_who_turns_the_order_of_two_families_is_backed_off_from() {
 }
 
 #[test]
-#[ignore = "who undoes the status of a Service that cannot be read is not counted"]
 fn one_who_empties_the_status_of_a_service_with_an_unclear_wish_is_backed_off_from() {
     let mut world = rival_world(&[]);
     world.settle();
@@ -467,7 +463,6 @@ fn an_address_that_a_person_writes_and_that_is_free_is_taken_over() {
 }
 
 #[test]
-#[ignore = "a wait ends by the clock of the day, which may be set back"]
 fn a_clock_that_is_set_back_leaves_no_status_wrong_for_longer_than_the_longest_wait() {
     let mut world = rival_world(&[]);
     world.settle();
@@ -576,7 +571,6 @@ fn a_service_without_another_address_to_go_to_keeps_what_it_has() {
 }
 
 #[test]
-#[ignore = "what was found taken is free again as soon as the Service has moved on"]
 fn of_two_addresses_that_strangers_have_none_is_given_again_and_again() {
     let mut world = World::of(&[pool("default", 0, &["10.0.0.1-10.0.0.2"]), service("a", 1)]);
     world.settle();

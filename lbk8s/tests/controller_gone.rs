@@ -46,7 +46,6 @@ impl tower::Service<Request> for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the answer to a write brings a Service back that was deleted meanwhile, and it keeps its address for ever"]
 async fn a_service_that_goes_before_the_answer_to_its_write_comes_is_gone() {
     let cluster = Cluster::with_pool(&["10.0.0.1/32"]).await;
     let controller =
@@ -62,7 +61,6 @@ async fn a_service_that_goes_before_the_answer_to_its_write_comes_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "only the statuses of Services are held back"]
 async fn nothing_at_all_is_written_to_pools_while_metallbs_controller_runs() {
     let mut cluster = Cluster::with_pool(&["10.0.0.1/32"]).await;
     let pod = json!({

@@ -249,7 +249,6 @@ async fn one_whose_lease_another_took_ceases_to_work_at_its_next_look() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a Lease that is gone is taken at once, and whoever had it works on until his next look"]
 async fn a_lease_that_somebody_deletes_makes_no_two_work() {
     let (store, place) = world();
     let first = Holder::start(&store, &place, "a");

@@ -231,7 +231,6 @@ fn beside_metallb_its_speakers_hold_nobody_back_and_its_controller_never_does() 
 }
 
 #[test]
-#[ignore = "what only the ConfigMap has is looked at when the configuration changes, and not when a Service does"]
 fn whether_a_pool_or_a_service_of_the_config_map_is_heard_of_first_makes_no_difference() {
     let map = config_map(&legacy("old", "10.0.0.1-10.0.0.9"));
     let pool = Change::Config(config_change(&pool("new", 1, &["10.1.0.0/24"])));

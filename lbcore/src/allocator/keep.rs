@@ -64,6 +64,9 @@ impl Allocator {
     /// Tells which addresses belong to this cluster's nodes and gateways: they are never given unless a service
     /// asks for them by name. Returns the services that hold one, and those that held one, as they stand now.
     pub fn set_avoided(&mut self, avoided: BTreeMap<IpAddr, Avoided>) -> Vec<Decision> {
+        if avoided == self.avoided {
+            return Vec::new();
+        }
         let before = std::mem::replace(&mut self.avoided, avoided);
         let gone: Vec<IpAddr> = before.keys().filter(|it| !self.avoided.contains_key(it)).copied().collect();
         let new: Vec<IpAddr> = self.avoided.keys().filter(|it| !before.contains_key(it)).copied().collect();

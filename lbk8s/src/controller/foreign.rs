@@ -10,13 +10,7 @@ use super::{Controller, Notice};
 
 impl Controller {
     /// Somebody else wrote addresses into the status of a Service: a second controller, or a person.
-    pub(super) fn on_foreign(
-        &mut self,
-        key: &ServiceKey,
-        request: Arc<Request>,
-        shown: &[IpAddr],
-        held: &[IpAddr],
-    ) {
+    pub(super) fn on_foreign(&mut self, key: &ServiceKey, request: Arc<Request>, shown: &[IpAddr]) {
         let view = &self.services[key];
         let claim = Claim {
             request,
@@ -39,13 +33,13 @@ impl Controller {
                 self.tell_double(key, *address, other);
             }
         }
-        // What it may not hold is taken out again, and whoever wrote it may write it again.
-        if !held.is_empty() && shown.iter().all(|address| !holds.contains(address)) {
-            self.on_undone(key);
-        }
     }
 
     fn tell_double(&mut self, loser: &ServiceKey, address: IpAddr, kept_by: ServiceKey) {
+        // Who writes it again and again is told of as a rival.
+        if self.doubles.insert(loser.clone(), address) == Some(address) {
+            return;
+        }
         if let Some(view) = self.services.get(loser) {
             let service = view.object.clone();
             self.notices.push(Notice::Double { service, address, kept_by });

@@ -14,6 +14,7 @@ mod object_status;
 mod rival;
 mod shown;
 mod status;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ pub use object_status::IN_FORCE;
 use rival::Rivals;
 use shown::Shown;
 pub use status::{CONDITION, Write};
+use strangers::Strangers;
 
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::facts::NodeFacts;
@@ -89,6 +91,9 @@ pub struct Controller {
     beside_metallb: bool,
     rivals: Rivals,
     told_deprecated: BTreeSet<ServiceKey>,
+    /// The address that each Service was last said to have lost to another one.
+    doubles: BTreeMap<ServiceKey, IpAddr>,
+    strangers: Strangers,
     now: i64,
     memories: Memories,
     /// The advertisements that choose each pool, or chose it when it was there last.
@@ -114,7 +119,7 @@ impl Controller {
     }
 
     /// Whether another implementation gives addresses, so that nothing is written.
-    fn is_held_back(&self) -> bool {
+    pub(crate) fn is_held_back(&self) -> bool {
         !self.beside_metallb && self.leftovers.controller_runs()
     }
 
@@ -126,12 +131,15 @@ impl Controller {
         for key in self.rivals.ended(now) {
             self.retry(&key);
         }
+        if self.strangers.expire(now) {
+            self.set_avoided();
+        }
     }
 
     /// When [`Controller::advance`] has something to do next, in microseconds since the Unix epoch.
     #[must_use]
     pub fn deadline(&self) -> Option<i64> {
-        self.rivals.deadline()
+        self.rivals.deadline().into_iter().chain(self.strangers.deadline()).min()
     }
 
     /// Takes in a change. What follows from it is fetched by [`Controller::next_write`] and
@@ -165,6 +173,7 @@ impl Controller {
                     self.services.remove(&key);
                     self.allocator.release(&key);
                     self.rivals.forget(&key);
+                    self.doubles.remove(&key);
                     self.told_deprecated.remove(&key);
                     self.show(&key, BTreeSet::new());
                 }
@@ -228,12 +237,21 @@ impl Controller {
     /// The next annotation of a pool to write. The caller asks again for it by [`Controller::retry_memory`] if
     /// that fails.
     pub fn next_memory(&mut self) -> Option<MemoryWrite> {
+        if self.is_held_back() {
+            return None;
+        }
         self.memories.next(&self.allocator)
     }
 
     /// Looks at a pool's annotation again: a write of it failed, and it says this now.
     pub fn retry_memory(&mut self, pool: &str) {
         self.memories.retry(pool);
+    }
+
+    /// Whether a Service is known under this identity.
+    #[must_use]
+    pub fn knows(&self, service: &ServiceKey, uid: &str) -> bool {
+        self.services.get(service).is_some_and(|known| known.object.uid == uid)
     }
 
     /// Whether a Service shows anything that was written here.
@@ -345,8 +363,10 @@ impl Controller {
             Wish::Unclear(_) | Wish::NotOurs => false,
         };
         let shown = if ours { view.addresses() } else { Vec::new() };
-        let before =
-            self.services.get(&key).map(|known| (known.addresses(), known.object.uid == view.object.uid));
+        let now = view.addresses();
+        let before = self.services.get(&key).filter(|known| known.object.uid == view.object.uid);
+        let before = before.map(ServiceView::addresses);
+        let changed = before.as_ref() != Some(&now);
         if !view.deprecated.is_empty() && ours && self.told_deprecated.insert(key.clone()) {
             let (service, keys) = (view.object.clone(), view.deprecated.clone());
             self.notices.push(Notice::Deprecated { service, keys });
@@ -356,18 +376,17 @@ impl Controller {
         if !self.synced {
             return;
         }
+        let holds = |controller: &Self| {
+            controller.allocator.decision(&key).map(|it| it.addresses()).unwrap_or_default()
+        };
+        let held = holds(self);
         match wish.clone() {
             Wish::Addresses(request) => {
-                let held = self.allocator.decision(&key).map(|it| it.addresses()).unwrap_or_default();
-                let changed = !matches!(&before, Some((before, true)) if *before == shown);
                 // Only what somebody wrote into the status since is worth more than what was decided here.
-                if changed && !shown.is_empty() && shown != held {
-                    self.on_foreign(&key, request, &shown, &held);
+                if changed && !now.is_empty() && now != held {
+                    self.on_foreign(&key, request, &now);
                 } else {
                     self.allocator.request(request);
-                    if changed && shown != held && before.is_some_and(|(before, _)| before == held) {
-                        self.on_undone(&key);
-                    }
                 }
             }
             // What it holds is kept until its wish can be read again; one that holds nothing waits for that.
@@ -378,6 +397,11 @@ impl Controller {
                 }
             }
             Wish::Nothing | Wish::NotOurs => drop(self.allocator.release(&key)),
+        }
+        // It showed what it held, and now it does not show what it holds.
+        let holds = holds(self);
+        if changed && !holds.is_empty() && now != holds && before.is_some_and(|before| before == held) {
+            self.on_undone(&key);
         }
         // One that took another type is told of no more, once nothing is left of what was written.
         if wish == Wish::Nothing && !self.has_traces(&key) && self.services[&key].ingress.is_empty() {

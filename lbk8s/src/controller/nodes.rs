@@ -43,6 +43,7 @@ impl Controller {
             .filter(|(_, owner)| matches!(owner, Avoided::Station { .. }))
             .collect();
         for (address, owner) in taken {
+            self.strangers.heard(address, owner.clone(), self.now);
             self.leave(address, &owner);
         }
     }
@@ -75,6 +76,7 @@ impl Controller {
         let is_stranger =
             |whose: &Avoided| !matches!(whose, Avoided::Station { mac, .. } if members.contains(&**mac));
         let told = self.facts.values().flat_map(facts::avoided).filter(|(_, whose)| is_stranger(whose));
+        let told = told.chain(self.strangers.all().filter(|(_, whose)| is_stranger(whose)));
         let nodes = self.nodes.values().flatten().map(|(address, whose)| (*address, whose.clone()));
         let mut all: BTreeMap<IpAddr, Avoided> = BTreeMap::new();
         for (address, whose) in told.chain(nodes) {

@@ -12,6 +12,13 @@ const LONGEST_WAIT: i64 = 300_000_000;
 /// Who has been quiet for so long is forgotten, in microseconds.
 const QUIET: i64 = 600_000_000;
 
+impl Rival {
+    /// Whether its wait is not over. One that is longer than any began before the clock was set back.
+    fn waits(&self, now: i64) -> bool {
+        self.until > now && self.until - now <= LONGEST_WAIT
+    }
+}
+
 /// The Services whose status somebody else has changed.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
@@ -47,12 +54,12 @@ impl Rivals {
 
     /// Whether the status of a Service is not to be written yet.
     pub(super) fn is_waited_out(&self, service: &ServiceKey, now: i64) -> bool {
-        self.by_service.get(service).is_some_and(|rival| rival.until > now)
+        self.by_service.get(service).is_some_and(|rival| rival.waits(now))
     }
 
     /// The Services whose wait has ended since it was asked last.
     pub(super) fn ended(&mut self, now: i64) -> Vec<ServiceKey> {
-        let due = self.by_service.iter_mut().filter(|(_, rival)| rival.until > 0 && rival.until <= now);
+        let due = self.by_service.iter_mut().filter(|(_, rival)| rival.until > 0 && !rival.waits(now));
         due.map(|(key, rival)| {
             rival.until = 0;
             key.clone()

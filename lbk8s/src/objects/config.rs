@@ -138,6 +138,12 @@ impl Config {
         changed
     }
 
+    /// Whether it matters which addresses Services hold: there is a ConfigMap beside pools.
+    #[must_use]
+    pub fn depends_on_held(&self) -> bool {
+        self.follow == FollowConfigMap::WithoutPools && self.legacy.is_some() && self.has_pools()
+    }
+
     /// The pools that stay in force only because Services hold addresses of them.
     pub fn only_held(&self) -> impl Iterator<Item = &str> {
         let legacy =

@@ -211,8 +211,14 @@ impl Speaker {
             Change::Facts(name, interfaces) => self.set_interfaces(name, interfaces),
             Change::Leftover(leftover, present) => self.set_leftovers(|it| it.set(leftover, present)),
             Change::PodGone(namespace, name) => self.set_leftovers(|it| it.pod_gone(&namespace, &name)),
-            Change::Service(view) => self.set_service(*view),
-            Change::ServiceGone(key) => self.forget_service(&key),
+            Change::Service(view) => {
+                let touched = self.set_service(*view);
+                self.follow_held(touched)
+            }
+            Change::ServiceGone(key) => {
+                let touched = self.forget_service(&key);
+                self.follow_held(touched)
+            }
             Change::Slice(view) => self.set_slice(view),
             Change::SliceGone(key) => self.forget_slice(&key),
             Change::Synced => {

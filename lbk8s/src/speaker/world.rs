@@ -47,6 +47,12 @@ impl Speaker {
         self.all_addresses()
     }
 
+    /// What Services hold may keep a ConfigMap in force.
+    pub(super) fn follow_held(&mut self, touched: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+        let matters = self.synced && !touched.is_empty() && self.config.depends_on_held();
+        if matters && self.configure() { self.all_addresses() } else { touched }
+    }
+
     pub(super) fn set_service(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
         let known = |address: &IpAddr| self.users.contains_key(address);
         let given: Vec<IpAddr> = shown(&view).into_iter().filter(|address| !known(address)).collect();

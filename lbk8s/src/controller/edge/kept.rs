@@ -125,6 +125,10 @@ impl Kept {
     /// Looks at everything.
     pub(super) fn refresh(&mut self, controller: &Controller) {
         self.due = None;
+        // MetalLB's controller writes these too.
+        if controller.is_held_back() {
+            return;
+        }
         let none = Vec::new();
         for object in controller.objects() {
             if object.kind == "IPAddressPool" {

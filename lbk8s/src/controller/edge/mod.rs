@@ -63,6 +63,8 @@ const WRITES_AT_ONCE: usize = 16;
 const EVENTS_AT_ONCE: [usize; 2] = [1, 8];
 /// Services that are looked at once more at once.
 const LOOKS_AT_ONCE: usize = 4;
+/// It is looked at the clock at least so often.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// How often it is looked whether MetalLB's webhook is still there.
 const WEBHOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -208,14 +210,14 @@ impl<N: FnMut(&Notice)> Running<N> {
                 self.writing.remove(&key);
                 let view = ServiceView::read(&service, &self.settings.class);
                 log_written(&view);
-                self.apply(Change::Service(Box::new(view)));
+                self.answered(view);
                 self.untold.extend(event);
             }
             Written::Changed(service) => {
                 let trouble = self.troubles.entry(key.clone()).or_default();
                 self.pauses.push(pause(key, trouble.next_pause()).boxed());
                 let view = ServiceView::read(&service, &self.settings.class);
-                self.apply(Change::Service(Box::new(view)));
+                self.answered(view);
             }
             // The watch tells that it is gone.
             Written::Gone => {
@@ -230,6 +232,13 @@ impl<N: FnMut(&Notice)> Running<N> {
                     trouble.last = error;
                 }
             }
+        }
+    }
+
+    /// What a write found there. It may have been deleted since, which the watch has told.
+    fn answered(&mut self, view: ServiceView) {
+        if self.controller.knows(&view.key, &view.object.uid) {
+            self.apply(Change::Service(Box::new(view)));
         }
     }
 
@@ -286,7 +295,9 @@ impl<N: FnMut(&Notice)> Running<N> {
 async fn until(deadline: Option<i64>) {
     let Some(deadline) = deadline else { return std::future::pending().await };
     let left = deadline - Timestamp::now().as_microsecond();
-    tokio::time::sleep(Duration::from_micros(u64::try_from(left).unwrap_or(0))).await;
+    let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+    // The clock may be set back meanwhile.
+    tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
 }
 
 /// Whether MetalLB's webhook is there; not, if that cannot be found out.

@@ -106,7 +106,11 @@ pub(super) async fn put_memory(client: Client, namespace: String, write: MemoryW
 /// has taken another type.
 pub(super) async fn look_again(client: Client, key: ServiceKey, uid: String) -> Option<Box<Service>> {
     let api: Api<Service> = Api::namespaced(client, key.namespace());
-    let found = tokio::time::timeout(WRITE_DEADLINE, api.get_opt(key.name())).await;
-    let service = found.ok()?.ok()??;
+    let service = loop {
+        match tokio::time::timeout(WRITE_DEADLINE, api.get_opt(key.name())).await {
+            Ok(Ok(found)) => break found?,
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(LONGEST_PAUSE).await,
+        }
+    };
     (service.metadata.uid.as_deref() == Some(uid.as_str())).then(|| Box::new(service))
 }

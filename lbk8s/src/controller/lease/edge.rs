@@ -30,15 +30,14 @@ pub async fn hold<F: Future<Output = ()>>(
     loop {
         tokio::select! {
             () = turn.begin() => {}
-            () = &mut stop => return,
+            () = &mut stop => return turn.give_back().await,
         }
         tracing::info!(holder = identity, "this controller gives addresses");
         tokio::select! {
             () = turn.end() => tracing::warn!("this controller gives no more addresses: its Lease could not be renewed"),
             () = work() => {}
             () = &mut stop => {
-                turn.give_back().await;
-                return;
+                return turn.give_back().await;
             }
         }
     }
@@ -91,20 +90,19 @@ impl Turn {
 
     /// Gives the Lease back, so that the next one need not wait.
     pub async fn give_back(&mut self) {
-        if self.lease.is_held(self.now()) {
-            let give = async {
-                let mut lease = self.api.get(NAME).await?;
-                if let Some(spec) = &mut lease.spec
-                    && spec.holder_identity.as_deref() == Some(self.identity.as_str())
-                {
-                    spec.holder_identity = None;
-                    self.api.replace(NAME, &PostParams::default(), &lease).await?;
-                }
-                Ok::<(), kube::Error>(())
-            };
-            // Whoever comes next waits a little if this fails.
-            let _ = tokio::time::timeout(REQUEST, give).await;
-        }
+        // It may be ours without our knowing, if the answer to a write is still on its way.
+        let give = async {
+            let mut lease = self.api.get(NAME).await?;
+            if let Some(spec) = &mut lease.spec
+                && spec.holder_identity.as_deref() == Some(self.identity.as_str())
+            {
+                spec.holder_identity = None;
+                self.api.replace(NAME, &PostParams::default(), &lease).await?;
+            }
+            Ok::<(), kube::Error>(())
+        };
+        // Whoever comes next waits a little if this fails.
+        let _ = tokio::time::timeout(REQUEST, give).await;
     }
 
     fn now(&self) -> Duration {

@@ -61,8 +61,12 @@ impl Lease {
     /// The Lease was read, or with `None` there is none.
     pub fn observe(&mut self, record: Option<Record>, now: Duration) -> Step {
         let Some(record) = record else {
-            self.observed = None;
-            return Step::Write;
+            // Somebody deleted it. Whoever had it may not know yet.
+            let another_has_it = self.observed.as_ref().is_some_and(|(known, since)| {
+                let is_ours = known.holder.is_empty() || known.holder == self.identity;
+                !is_ours && now.saturating_sub(*since) < known.duration
+            });
+            return if another_has_it { Step::Wait } else { Step::Write };
         };
         let since = match &self.observed {
             Some((known, since)) if *known == record => *since,
