@@ -1,17 +1,22 @@
 //! The figures that this project promises, and what they are compared with.
 //!
-//! `cargo run --release -p benches -- report` prints one table of them; the criterion benches beside it look
-//! at the small ones more closely. Each figure is a file under `figures` that returns [`Figure`]s; a new
+//! `cargo run --release -p benches -- report` prints one table of them; those of `lbd` as a process need it
+//! beside this program (`cargo build --release -p lbd`) and are left out without it. `-- cluster --kubeconfig FILE`
+//! measures on any API server where `lbd controller` runs. The criterion benches beside it look at the small
+//! figures more closely. Each figure is a file under `figures` that returns [`Figure`]s; a new
 //! one is added to [`all`]. Nothing here asserts a time: machines differ, ratios in one run are what counts.
 
 pub mod asker;
 pub mod bare;
 pub mod baseline;
+pub mod cluster;
 pub mod figures;
 pub mod packet;
 pub mod process;
+pub mod program;
 pub mod site;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -68,13 +73,27 @@ pub fn all() -> site::Result<Vec<Figure>> {
         let mut measured = figures::wire::measure(&site).await?;
         measured.extend(figures::flood::measure(&site).await?);
         measured.extend(takeover);
+        measured.extend(as_processes(&site).await?);
         site::Result::Ok(measured)
     });
     let on_the_wire = on_the_wire?;
     let mut measured = figures::allocation::measure();
     measured.extend(figures::answering::measure()?);
     measured.extend(on_the_wire);
-    measured.extend(figures::cluster::measure()?);
+    Ok(measured)
+}
+
+/// The figures of `lbd` as processes on the embedded store; none where it has not been built.
+async fn as_processes(site: &Site) -> site::Result<Vec<Figure>> {
+    if let Err(error) = program::lbd() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "report: without the controller's and the speaker's figures: {error}"
+        );
+        return Ok(Vec::new());
+    }
+    let mut measured = figures::cluster::measure().await?;
+    measured.extend(figures::memory::measure(site).await?);
     Ok(measured)
 }
 

@@ -1,9 +1,15 @@
-//! `cargo run --release -p benches -- report [--json]`
+//! `cargo run --release -p benches -- report [--json]`, and `-- cluster --kubeconfig FILE` for a cluster's figures.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use benches::Figure;
+use benches::cluster::{self, Plan, Server};
+use benches::site::Result;
+use clap::{Args, Parser, Subcommand};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 
 /// What this project promises in figures, measured on this machine.
 #[derive(Debug, Parser)]
@@ -20,12 +26,40 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how soon services have addresses in a cluster where `lbd controller` runs
+    Cluster(ClusterArguments),
+}
+
+#[derive(Debug, Args)]
+struct ClusterArguments {
+    /// The way to the cluster
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// The namespace of pools
+    #[arg(long, value_name = "NAME", default_value = lbk8s::CONFIG_NAMESPACE)]
+    namespace: String,
+    /// How many services are present while some are measured one at a time
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "10,5000")]
+    present: Vec<usize>,
+    /// How many services wait for an address at once
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
+    at_once: usize,
+    /// How many services are measured one at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 200)]
+    samples: usize,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
-    let Command::Report { json } = Cli::parse().command;
-    // No thread exists yet: some figures are taken in network namespaces.
-    let measured = lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::all());
+    let (measured, json) = match Cli::parse().command {
+        Command::Report { json } => {
+            // No thread exists yet: some figures are taken in network namespaces.
+            (lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::all()), json)
+        }
+        Command::Cluster(arguments) => (in_cluster(&arguments), arguments.json),
+    };
     match measured.and_then(|figures| Ok(print(&figures, json)?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,7 +69,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(figures: &[benches::Figure], json: bool) -> io::Result<()> {
+fn in_cluster(arguments: &ClusterArguments) -> Result<Vec<Figure>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = connect(&arguments.kubeconfig).await?;
+        let name = format!("Kubernetes {}", client.apiserver_version().await?.git_version);
+        let server = Server { client, namespace: &arguments.namespace, name: &name };
+        let (present, at_once, samples) = (arguments.present.clone(), arguments.at_once, arguments.samples);
+        cluster::measure(server, &Plan { present, at_once, samples }, None).await
+    })
+}
+
+async fn connect(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+fn print(figures: &[Figure], json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         for figure in figures {

@@ -12,6 +12,15 @@ pub fn resident_bytes() -> f64 {
     resident.unwrap_or(f64::NAN) * PAGE
 }
 
+/// The most bytes that a process has had in memory so far (`VmHWM` of `/proc/PID/status`, in kilobytes).
+#[must_use]
+pub fn peak_bytes(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kilobytes.unwrap_or(f64::NAN) * 1024.0
+}
+
 /// How long the threads whose names begin so have run so far, those that have ended left out (the first number of
 /// `/proc/self/task/*/schedstat` is in nanoseconds).
 #[must_use]

@@ -18,6 +18,9 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The name of the thread that answers in `lbnet`.
 pub const OURS: &str = "layer2";
 
+/// The address of this process's own namespace, where API servers listen.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 3, 1);
+
 /// How long the filters may take to follow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,7 +47,7 @@ impl Site {
         let nic = |last| Nic::new("eth0", Ipv4Addr::new(192, 168, 3, last)).dual_stack();
         let (node_nic, client_nic) = (nic(11), nic(100));
         let lan = Lan::new().await?;
-        let bridge = lan.bridge(&Nic::new("br0", Ipv4Addr::new(192, 168, 3, 1))).await?;
+        let bridge = lan.bridge(&Nic::new("br0", SERVER)).await?;
         let (node, client) = (Host::new("n").await?, Host::new("c").await?);
         lan.plug(&node, bridge, &node_nic).await?;
         lan.plug(&client, bridge, &client_nic).await?;
