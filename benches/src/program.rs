@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
-use kube::Client;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::PostParams;
+use kube::{Api, Client};
 use lbk8s::Store;
 use lbk8s::store::Verb;
 use lblab::sandbox::Process;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::process::peak_bytes;
@@ -39,12 +42,14 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves an empty store in the calling thread's namespace.
+    /// Serves a store in the calling thread's network namespace that holds nothing but the pools' namespace.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn start() -> Result<Self> {
+    pub async fn start() -> Result<Self> {
         let store = Store::default();
+        let namespace = serde_json::from_value(json!({"metadata": {"name": lbk8s::CONFIG_NAMESPACE}}))?;
+        Api::<Namespace>::all(store.client()).create(&PostParams::default(), &namespace).await?;
         let listener = TcpListener::bind((SERVER, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

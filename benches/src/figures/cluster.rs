@@ -52,7 +52,7 @@ pub fn reconcile(count: usize) -> Result<()> {
 /// # Errors
 /// The store refused something, or the controller does not do its work.
 pub async fn measure() -> Result<Vec<Figure>> {
-    let served = Served::start()?;
+    let served = Served::start().await?;
     let _controller = served.controller()?;
     let server = Server { client: served.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store" };
     let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 200 };

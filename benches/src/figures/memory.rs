@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Resource};
+use lbk8s::CONFIG_NAMESPACE;
 use lbk8s::objects::facts::NodeFacts;
 use lbk8s::objects::metallb::ServiceL2Status;
 use serde::Serialize;
@@ -17,7 +18,6 @@ use crate::cluster::{Load, Seen, names};
 use crate::program::Served;
 use crate::site::{Result, Site};
 
-const NAMESPACE: &str = "metallb-system";
 const SERVICES: usize = 10_000;
 /// How long it may take until everything is answered for, and what comes after that.
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -30,10 +30,10 @@ const REST: Duration = Duration::from_secs(3);
 pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (count, target) in [(0, "under 20 MB"), (SERVICES, "under 80 MB")] {
-        let served = Served::start()?;
+        let served = Served::start().await?;
         let inside = served.inside();
         prepare(&inside, site, count).await?;
-        let load = Load::new(&inside, NAMESPACE);
+        let load = Load::new(&inside, CONFIG_NAMESPACE);
         let mut seen = Seen::start(load.services().clone()).await?;
         let mut controller = served.controller()?;
         let mut speaker = served.speaker(site).await?;
@@ -74,7 +74,7 @@ async fn prepare(client: &Client, site: &Site, services: usize) -> Result<()> {
         "conditions": [{"type": "Ready", "status": "True"}],
     });
     make::<Node>(&Api::all(client.clone()), json!({"metadata": {"name": node}, "status": status})).await?;
-    let load = Load::new(client, NAMESPACE);
+    let load = Load::new(client, CONFIG_NAMESPACE);
     load.advertise().await?;
     load.make_pool().await?;
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
