@@ -128,7 +128,7 @@ impl Measuring<'_> {
                 None => figure,
             });
         }
-        self.count_writes(before, samples, "one at a time");
+        self.count_writes(before, samples, &format!("one at a time, {present} present"));
         self.few.get_or_insert((present, taken));
         Ok(())
     }
