@@ -15,7 +15,7 @@ use super::LABEL;
 use crate::site::Result;
 
 /// How long nothing may be told while something is waited for, and how long all of it may take.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// The services of these measurements, as far as a watch has told.

@@ -52,11 +52,11 @@ pub fn reconcile(count: usize) -> Result<()> {
 /// # Errors
 /// The store refused something, or the controller does not do its work.
 pub async fn measure() -> Result<Vec<Figure>> {
-    let served = Served::start().await?;
-    let _controller = served.controller()?;
-    let server = Server { client: served.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store" };
+    let store = Served::start().await?;
+    let _controller = store.controller()?;
+    let server = Server { client: store.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store" };
     let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 200 };
-    cluster::measure(server, &plan, Some(&|| served.status_writes())).await
+    cluster::measure(server, &plan, Some(&|| store.status_writes())).await
 }
 
 fn service(name: &str) -> serde_json::Result<Service> {
