@@ -52,6 +52,17 @@ pub fn namespace(name: &str) -> Object {
     Object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
 }
 
+/// A ConfigMap of MetalLB's, with one text in it.
+#[must_use]
+pub fn config_map(name: &str, key: &str, text: &str) -> Object {
+    Object(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "metallb-system"},
+        "data": {key: text},
+    }))
+}
+
 impl Object {
     /// With this field under `spec`.
     #[must_use]

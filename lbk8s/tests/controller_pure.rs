@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use lbcore::ServiceKey;
+use lbk8s::ObjectRef;
 use lbk8s::controller::{Change, Controller, Notice};
 use lbk8s::objects::Severity;
 use lbk8s::objects::config::ConfigChange;
 use serde_json::{Value, json};
 
-use world::{condition, config_change, config_map, holding, legacy, pool, service, shown, view, with};
+use world::{
+    advertisement, condition, config_change, config_map, holding, legacy, pool, service, shown, view, with,
+};
 
 /// A controller, and the Services as a server would store them.
 #[derive(Default)]
@@ -474,4 +477,35 @@ fn an_old_form_of_a_service_told_late_undoes_nothing() {
     world.settle();
     assert_eq!(world.shows("a"), ["192.168.3.254"]);
     assert_eq!(world.shows("waits"), Vec::<String>::new());
+}
+
+#[test]
+fn objects_for_bgp_and_pools_that_nobody_announces_are_warned_of() {
+    let mut world = World::synced(&[default_pool()]);
+    let peer = ObjectRef {
+        api_version: "metallb.io/v1beta2".to_owned(),
+        kind: "BGPPeer".to_owned(),
+        namespace: "metallb-system".to_owned(),
+        name: "tor".to_owned(),
+        uid: String::new(),
+    };
+    let bgp = |present| Change::Config(Box::new(ConfigChange::Bgp { object: peer.clone(), present }));
+    let warnings = |world: &mut World| -> Vec<String> {
+        let told = world.controller.notices().into_iter().filter_map(|notice| match notice {
+            Notice::Problem(problem) => Some(format!("{}: {}", problem.object, problem.code)),
+            Notice::Solved(problem) => Some(format!("{}: {} no more", problem.object, problem.code)),
+            _ => None,
+        });
+        told.collect()
+    };
+    assert_eq!(warnings(&mut world), ["IPAddressPool metallb-system/default: NotAdvertised"]);
+    world.controller.apply(bgp(true));
+    assert_eq!(warnings(&mut world), ["BGPPeer metallb-system/tor: NotServed"]);
+    world.controller.apply(bgp(false));
+    world.tell(advertisement("all", &json!({})));
+    let solved = [
+        "BGPPeer metallb-system/tor: NotServed no more",
+        "IPAddressPool metallb-system/default: NotAdvertised no more",
+    ];
+    assert_eq!(warnings(&mut world), solved);
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::Result;
 use crate::case::{Case, case};
 use crate::cluster::Cluster;
-use crate::object::{advertisement, pool, service};
+use crate::object::{advertisement, config_map, pool, service};
 use crate::wait::until;
 
 use crate::worlds::{POOL, node};
@@ -18,6 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("the_hardware_address_is_that_of_the_interface", hardware_address),
         case("a_change_of_the_interface_is_followed", change),
         case("an_interface_that_is_not_there_is_told_and_nobody_answers", not_there),
+        case("an_interface_that_the_config_map_excludes_answers_no_more", excluded),
         case("two_advertisements_name_the_interfaces_of_both", union),
         case("together_with_a_node_selector", with_node),
     ]
@@ -79,6 +80,17 @@ async fn not_there(cluster: &mut Cluster) -> Result {
     cluster.event("web", "announceFailed", "eth7").await?;
     cluster.unanswered(address).await?;
     cluster.change("L2Advertisement", "one", json!({"interfaces": ["eth7", "eth0"]})).await?;
+    answered_on(cluster, address, "eth0").await
+}
+
+async fn excluded(cluster: &mut Cluster) -> Result {
+    let address = on_two_interfaces(cluster).await?;
+    cluster.create(&advertisement("both").spec("interfaces", json!(["eth0", "eth1"]))).await?;
+    answered_on(cluster, address, "eth0").await?;
+    let text = "announcedInterfacesToExclude: [\"^eth0$\"]";
+    cluster.create(&config_map("metallb-excludel2", "excludel2.yaml", text)).await?;
+    answered_on(cluster, address, "eth1").await?;
+    cluster.delete("ConfigMap", "metallb-excludel2").await?;
     answered_on(cluster, address, "eth0").await
 }
 

@@ -25,6 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("without_a_serving_pod_nobody_answers", no_pod),
         case("tcp_and_udp_on_one_address", mixed).only_on(Kind::Real),
         case("the_status_names_the_node_that_answers_and_goes_with_the_service", status),
+        case("the_status_of_a_node_that_never_returns_is_replaced", status_is_replaced),
         case("a_node_without_network_is_left", network_unavailable),
         case("a_node_without_network_does_not_get_the_address_back_when_it_returns", network_stays)
             .not_yet(NO_STAYING),
@@ -141,6 +142,26 @@ async fn status(cluster: &mut Cluster) -> Result {
     until("no ServiceL2Status is left", async || {
         let statuses = cluster.list("ServiceL2Status").await?;
         if statuses.is_empty() { Ok(()) } else { Err(format!("{statuses:?}").into()) }
+    })
+    .await
+}
+
+async fn status_is_replaced(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    let address = served(cluster, "web", &["n1", "n2", "n3"]).await?;
+    let first = cluster.announcer(address).await?;
+    until("it has a status", async || {
+        let statuses = cluster.list("ServiceL2Status").await?;
+        if statuses.len() == 1 { Ok(()) } else { Err(format!("{statuses:?}").into()) }
+    })
+    .await?;
+    cluster.kill(&format!("speaker-{first}"))?;
+    cluster.network_unavailable(&first, true).await?;
+    let second = another(cluster, address, &first).await?;
+    until(&format!("one status, which names {second}"), async || {
+        let statuses = cluster.list("ServiceL2Status").await?;
+        let right = statuses.len() == 1 && statuses[0]["status"]["node"] == second.as_str();
+        if right { Ok(()) } else { Err(format!("{statuses:?}").into()) }
     })
     .await
 }

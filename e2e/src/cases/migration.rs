@@ -91,12 +91,7 @@ async fn webhook(cluster: &mut Cluster) -> Result {
 fn old_configuration(addresses: &str) -> Object {
     let text =
         format!("address-pools:\n- name: default\n  protocol: layer2\n  addresses:\n  - {addresses}\n");
-    Object(json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "config", "namespace": "metallb-system"},
-        "data": {"config": text},
-    }))
+    crate::object::config_map("config", "config", &text)
 }
 
 async fn config_map(cluster: &mut Cluster) -> Result {
