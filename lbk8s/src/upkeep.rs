@@ -146,17 +146,22 @@ where
     /// Begins and ends writes for as long as it is polled; may be dropped and called again at any time.
     pub async fn work(&mut self) {
         loop {
-            self.begin();
-            tokio::select! {
-                Some((key, wrote, outcome)) = self.writes.next() => self.end(key, wrote, outcome),
-                Some(key) = self.pauses.next() => {
-                    if let Some(entry) = self.entries.get_mut(&key) {
-                        entry.busy = false;
-                    }
-                    self.look_at(key);
+            self.step().await;
+        }
+    }
+
+    /// The same until one write has ended.
+    pub async fn step(&mut self) {
+        self.begin();
+        tokio::select! {
+            Some((key, wrote, outcome)) = self.writes.next() => self.end(key, wrote, outcome),
+            Some(key) = self.pauses.next() => {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.busy = false;
                 }
-                else => std::future::pending().await,
+                self.look_at(key);
             }
+            else => std::future::pending().await,
         }
     }
 

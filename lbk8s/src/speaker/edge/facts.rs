@@ -107,11 +107,9 @@ impl Facts {
         }
     }
 
-    /// Writes what has changed, and reads what changes by itself, until the other nodes can know of it for the first
-    /// time, then until dropped.
+    /// Writes what has changed, and reads what changes by itself, until something was read or written.
     pub(super) async fn work(&mut self) {
-        let told = self.are_told();
-        while told || !self.are_told() {
+        loop {
             let due = self.due;
             tokio::select! {
                 () = sleep_until(due) => {
@@ -119,17 +117,16 @@ impl Facts {
                     let answering = self.interfaces.iter().flatten().map(|it| it.index).collect();
                     self.reading.push(Host::read(answering).boxed());
                 }
-                Some(host) = self.reading.next() => match host {
-                    Ok(host) => {
-                        self.host = host;
-                        self.tell();
+                Some(host) = self.reading.next() => {
+                    match host {
+                        Ok(host) => self.host = host,
+                        Err(error) => {
+                            tracing::warn!(%error, "addresses and routes of this node cannot be read; trying again");
+                        }
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, "addresses and routes of this node cannot be read; trying again");
-                        self.tell();
-                    }
-                },
-                () = self.told.work() => {}
+                    return self.tell();
+                }
+                () = self.told.step() => return,
             }
         }
     }

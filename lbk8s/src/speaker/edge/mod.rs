@@ -75,12 +75,13 @@ pub async fn run(
                 running.on_wire_event(event);
             }
             told = running.on_wire.confirmed(&running.speaker) => running.untold.extend(told),
-            () = running.facts.work() => running.begin_if_ready(),
-            () = until(running.patience) => running.begin_if_ready(),
+            () = running.facts.work() => {}
+            () = until(running.patience) => {}
             () = running.statuses.work() => {}
             () = running.state.work() => {}
             Some(()) = running.events.next() => {}
         }
+        running.begin_if_ready();
         running.begin_events();
     }
 }
@@ -154,11 +155,9 @@ impl Running {
             Told::Change(Heard::Exclude(read)) => self.on_exclude(read),
             Told::Synced(watch) => {
                 self.progress.synced(watch);
-                self.begin_if_ready();
             }
             Told::Absent(watch) => {
                 self.progress.absent(watch);
-                self.begin_if_ready();
             }
             Told::Failed(watch, error) => self.progress.failed(watch, error),
         }
