@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
+use crate::ObjectRef;
 use crate::objects::config::ConfigChange;
 use crate::objects::config_map;
+use crate::objects::leftovers::{self, Leftover};
 use crate::objects::metallb::{IPAddressPool, L2Advertisement};
 
 /// What a watch tells.
@@ -253,6 +255,28 @@ pub fn configuration<C: Send + 'static>(
             move |_, _, _| change(ConfigChange::ConfigMapGone),
         ),
     ]
+}
+
+/// The watches of MetalLB's own pods, which both roles have: `set` says whether one of them runs, `gone` names a pod
+/// that is there no more.
+pub fn leftovers<C: Send + 'static>(
+    client: &Client,
+    namespace: &str,
+    set: impl Fn(Leftover, bool) -> C + Copy + Send + 'static,
+    gone: impl Fn(String, String) -> C + Copy + Send + 'static,
+) -> [Watch<C>; 2] {
+    leftovers::SELECTORS.map(|(name, selector)| {
+        let api = Api::<Pod>::namespaced(client.clone(), namespace);
+        named(
+            name,
+            follow(api, config().labels(selector), |pod| (ObjectRef::of(pod), Leftover::of_pod(pod))),
+            move |(pod, leftover)| match leftover {
+                Some((leftover, runs)) => set(leftover, runs),
+                None => gone(pod.namespace, pod.name),
+            },
+            move |namespace, name, _| gone(namespace, name),
+        )
+    })
 }
 
 /// Which watches have told of everything, and which are broken: each change of that is logged once.

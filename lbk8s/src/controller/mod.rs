@@ -33,14 +33,12 @@ use shown::Shown;
 pub use status::{CONDITION, Write};
 use strangers::Strangers;
 
+use crate::Problem;
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::facts::NodeFacts;
 use crate::objects::leftovers::{Leftover, Leftovers};
-use crate::objects::metallb::IPAddressPoolStatus;
 use crate::objects::namespace::NamespaceView;
 use crate::objects::service::{Kept, ServiceView, Wish};
-use crate::{ObjectRef, Problem};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Something that the watches tell.
 #[derive(Debug, Clone)]
@@ -259,37 +257,6 @@ impl Controller {
     pub fn has_traces(&self, service: &ServiceKey) -> bool {
         let traces = |view: &ServiceView| view.recorded_pool.is_some() || view.condition(CONDITION).is_some();
         self.services.get(service).is_some_and(traces)
-    }
-
-    /// All that is wrong with the configuration.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.iter()
-    }
-
-    /// The objects of pools and advertisements.
-    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.config.objects().map(|(object, _)| object)
-    }
-
-    /// What a pool is to say of itself, when its conditions are `shown`.
-    #[must_use]
-    pub fn pool_status(&self, pool: &ObjectRef, shown: &[Condition]) -> IPAddressPoolStatus {
-        object_status::of_pool(&self.allocator, &pool.name, &self.problems_of(pool), shown, self.now)
-    }
-
-    /// What an advertisement is to say of itself, when its conditions are `shown`. One that nothing is wrong with, and
-    /// that has said nothing so far, has nothing to say.
-    #[must_use]
-    pub fn advertisement_conditions(&self, advertisement: &ObjectRef, shown: &[Condition]) -> Vec<Condition> {
-        let problems = self.problems_of(advertisement);
-        if problems.is_empty() && !shown.iter().any(|it| it.type_ == IN_FORCE) {
-            return shown.to_vec();
-        }
-        object_status::conditions(&problems, shown, self.now)
-    }
-
-    fn problems_of(&self, object: &ObjectRef) -> Vec<&Problem> {
-        self.problems.iter().filter(|problem| problem.object.same_name(object)).collect()
     }
 
     /// The allocation as it stands.

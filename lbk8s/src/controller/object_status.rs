@@ -4,12 +4,46 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use lbcore::{Allocator, Counters, Family};
 
-use crate::Problem;
+use super::Controller;
 use crate::objects::Severity;
 use crate::objects::metallb::IPAddressPoolStatus;
+use crate::{ObjectRef, Problem};
 
 /// The type of our condition on pools and advertisements.
 pub const IN_FORCE: &str = "lbd.io/InForce";
+
+impl Controller {
+    /// All that is wrong with the configuration.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+
+    /// The objects of pools and advertisements.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.config.objects().map(|(object, _)| object)
+    }
+
+    /// What a pool is to say of itself, when its conditions are `shown`.
+    #[must_use]
+    pub fn pool_status(&self, pool: &ObjectRef, shown: &[Condition]) -> IPAddressPoolStatus {
+        of_pool(&self.allocator, &pool.name, &self.problems_of(pool), shown, self.now)
+    }
+
+    /// What an advertisement is to say of itself, when its conditions are `shown`. One that nothing is wrong with, and
+    /// that has said nothing so far, has nothing to say.
+    #[must_use]
+    pub fn advertisement_conditions(&self, advertisement: &ObjectRef, shown: &[Condition]) -> Vec<Condition> {
+        let problems = self.problems_of(advertisement);
+        if problems.is_empty() && !shown.iter().any(|it| it.type_ == IN_FORCE) {
+            return shown.to_vec();
+        }
+        conditions(&problems, shown, self.now)
+    }
+
+    fn problems_of(&self, object: &ObjectRef) -> Vec<&Problem> {
+        self.problems.iter().filter(|problem| problem.object.same_name(object)).collect()
+    }
+}
 
 /// What a pool is to say. `shown` are the conditions that it has.
 pub(super) fn of_pool(

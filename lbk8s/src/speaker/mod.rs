@@ -47,7 +47,9 @@ pub enum Change {
     Slice(SliceView),
     /// An endpoint slice is gone.
     SliceGone(ServiceKey),
-    /// Everything that is there has been told of. Nothing is announced before.
+    /// Everything that is there has been told of: an address that comes from now on is new.
+    Listed,
+    /// Everything is known, and it may be announced. Nothing is announced before.
     Synced,
 }
 
@@ -164,6 +166,7 @@ pub struct Speaker {
     orphans: BTreeMap<IpAddr, Nobody>,
     /// Services that this node has begun or ceased to answer for.
     changed: BTreeSet<ServiceKey>,
+    listed: bool,
     synced: bool,
 }
 
@@ -191,6 +194,7 @@ impl Speaker {
             given: BTreeSet::new(),
             orphans: BTreeMap::new(),
             changed: BTreeSet::new(),
+            listed: false,
             synced: false,
         }
     }
@@ -221,8 +225,12 @@ impl Speaker {
             }
             Change::Slice(view) => self.set_slice(view),
             Change::SliceGone(key) => self.forget_slice(&key),
+            Change::Listed => {
+                self.listed = true;
+                BTreeSet::new()
+            }
             Change::Synced => {
-                self.synced = true;
+                (self.listed, self.synced) = (true, true);
                 self.configure();
                 self.all_addresses()
             }

@@ -56,7 +56,7 @@ impl Speaker {
     pub(super) fn set_service(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
         let known = |address: &IpAddr| self.users.contains_key(address);
         let given: Vec<IpAddr> = shown(&view).into_iter().filter(|address| !known(address)).collect();
-        if self.synced {
+        if self.listed {
             self.given.extend(given);
         }
         let mut touched = self.forget_service(&view.key);

@@ -1,7 +1,7 @@
 //! What the controller watches: only what it needs, each object reduced as it arrives.
 
 use futures::stream::SelectAll;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use kube::api::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use lbcore::ServiceKey;
@@ -12,12 +12,12 @@ use crate::configuration_state::{self, Component, Says};
 use crate::controller::Change;
 use crate::objects::config::ConfigChange;
 use crate::objects::facts::NodeFacts;
-use crate::objects::leftovers::{Leftover, SELECTORS};
+use crate::objects::leftovers::SELECTORS;
 use crate::objects::metallb::{ConfigurationState, bgp};
 use crate::objects::namespace::NamespaceView;
 use crate::objects::node;
 use crate::objects::service::ServiceView;
-use crate::watching::{Watch, config, configuration, follow, follow_slowly, named, optional};
+use crate::watching::{Watch, config, configuration, follow, follow_slowly, leftovers, named, optional};
 
 /// What a watch tells the controller.
 #[derive(Debug)]
@@ -78,29 +78,11 @@ pub(super) fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<H
             move |namespace, name, uid| set(Change::ServiceGone(ServiceKey::new(namespace, name), uid)),
         ),
     ];
+    let gone = move |namespace, name| set(Change::PodGone(namespace, name));
+    let pods = leftovers(client, namespace, move |it, runs| set(Change::Leftover(it, runs)), gone);
     let configuration = configuration(client, namespace, move |it| set(Change::Config(it)));
-    let all =
-        configuration.into_iter().chain(own).chain(pods(client, namespace)).chain(bgp(client, namespace));
+    let all = configuration.into_iter().chain(own).chain(pods).chain(bgp(client, namespace));
     futures::stream::select_all(all.chain([state(client, namespace)]))
-}
-
-/// MetalLB's own pods.
-fn pods(client: &Client, namespace: &str) -> impl Iterator<Item = Watch<Heard>> {
-    SELECTORS.into_iter().map(move |(name, selector)| {
-        let api = Api::<Pod>::namespaced(client.clone(), namespace);
-        named(
-            name,
-            follow(api, config().labels(selector), |pod| (ObjectRef::of(pod), Leftover::of_pod(pod))),
-            |(pod, leftover)| {
-                let change = match leftover {
-                    Some((leftover, runs)) => Change::Leftover(leftover, runs),
-                    None => Change::PodGone(pod.namespace, pod.name),
-                };
-                Heard::Change(change)
-            },
-            |namespace, name, _| Heard::Change(Change::PodGone(namespace, name)),
-        )
-    })
 }
 
 /// MetalLB's objects for BGP.

@@ -169,6 +169,9 @@ impl Running {
         if self.begun || !self.progress.is_done() {
             return;
         }
+        if self.patience.is_none() {
+            self.apply(Change::Listed);
+        }
         let patience = *self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
         if self.facts.are_told() || Instant::now() >= patience {
             self.begun = true;

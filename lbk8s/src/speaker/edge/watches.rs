@@ -1,7 +1,7 @@
 //! What the speaker watches: only what it needs, each object reduced as it arrives.
 
 use futures::stream::SelectAll;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client, ResourceExt};
 use lbcore::ServiceKey;
@@ -9,17 +9,17 @@ use lbnet::Pattern;
 
 use super::Settings;
 use super::statuses;
+use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
 use crate::objects::endpoints::SliceView;
 use crate::objects::exclude;
 use crate::objects::facts::NodeFacts;
-use crate::objects::leftovers::{Leftover, SELECTORS};
+use crate::objects::leftovers::SELECTORS;
 use crate::objects::metallb::{ConfigurationState, L2Status, ServiceL2Status};
 use crate::objects::node;
 use crate::objects::service::ServiceView;
 use crate::speaker::Change;
-use crate::watching::{Watch, config, configuration, follow, follow_slowly, named, optional};
-use crate::{ObjectRef, Problem};
+use crate::watching::{Watch, config, configuration, follow, follow_slowly, leftovers, named, optional};
 
 /// What a watch tells the speaker.
 #[derive(Debug)]
@@ -97,28 +97,11 @@ pub(super) fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<H
             |_, name, _| Heard::Status(name, None),
         ),
     ];
+    let gone = move |namespace, name| set(Change::PodGone(namespace, name));
+    let pods = leftovers(client, namespace, move |it, runs| set(Change::Leftover(it, runs)), gone);
     let configuration = configuration(client, namespace, move |it| set(Change::Config(it)));
-    let all = configuration.into_iter().chain(own).chain(pods(client, namespace));
+    let all = configuration.into_iter().chain(own).chain(pods);
     futures::stream::select_all(all.chain([state(client, settings), excluded(client, namespace)]))
-}
-
-/// MetalLB's own pods.
-fn pods(client: &Client, namespace: &str) -> impl Iterator<Item = Watch<Heard>> {
-    SELECTORS.into_iter().map(move |(name, selector)| {
-        let api = Api::<Pod>::namespaced(client.clone(), namespace);
-        named(
-            name,
-            follow(api, config().labels(selector), |pod| (ObjectRef::of(pod), Leftover::of_pod(pod))),
-            |(pod, leftover)| {
-                let change = match leftover {
-                    Some((leftover, runs)) => Change::Leftover(leftover, runs),
-                    None => Change::PodGone(pod.namespace, pod.name),
-                };
-                Heard::Change(Box::new(change))
-            },
-            |namespace, name, _| Heard::Change(Box::new(Change::PodGone(namespace, name))),
-        )
-    })
 }
 
 fn state(client: &Client, settings: &Settings) -> Watch<Heard> {
