@@ -37,7 +37,7 @@ pub(super) struct Facts {
     reading: FuturesUnordered<BoxFuture<'static, io::Result<Host>>>,
 }
 
-/// What the object says, and whose it is: without the identity of the Node it would stay when the Node goes.
+/// What the object says; `None` if there is none.
 type Told = Option<NodeFactsFields>;
 
 /// Addresses of the host that change without its interfaces.
