@@ -1,10 +1,10 @@
 //! The figures that this project promises, and what they are compared with.
 //!
-//! `cargo run --release -p benches -- report` prints one table of them; those of `lbd` as a process need it
-//! beside this program (`cargo build --release -p lbd`) and are left out without it. `-- cluster --kubeconfig FILE`
-//! measures on any API server where `lbd controller` runs. The criterion benches beside it look at the small
-//! figures more closely. Each figure is a file under `figures` that returns [`Figure`]s; a new
-//! one is added to [`all`]. Nothing here asserts a time: machines differ, ratios in one run are what counts.
+//! `cargo run --release -p benches -- report` prints one table of them, or of some (`--only memory`); those of `lbd` as
+//! a process need it beside this program (`cargo build --release -p lbd`) and are left out without it.
+//! `-- cluster --kubeconfig FILE` measures on any API server where `lbd controller` runs. The criterion benches beside
+//! it look at the small figures more closely. Each figure is a file under `figures` that returns [`Figure`]s; a new
+//! one is added to [`measure`]. Nothing here asserts a time: machines differ, ratios in one run are what counts.
 
 pub mod asker;
 pub mod bare;
@@ -60,41 +60,78 @@ impl Figure {
     }
 }
 
-/// Measures everything.
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Group {
+    /// How fast addresses are given, against others' ways
+    Allocation,
+    /// How fast a question is answered, without a wire
+    Answering,
+    /// How soon a thousand addresses are announced
+    Takeover,
+    /// How fast a question is answered over a real interface
+    Wire,
+    /// What a flood of questions costs
+    Flood,
+    /// How soon services have addresses, on the embedded store
+    Cluster,
+    /// What the controller and the speaker take as processes
+    Memory,
+}
+
+/// Measures these groups, in the order that disturbs them least.
 ///
 /// # Errors
 /// The laboratory cannot be built, or a measurement failed.
-pub fn all() -> site::Result<Vec<Figure>> {
+pub fn measure(groups: &[Group]) -> site::Result<Vec<Figure>> {
+    let wanted = |group| groups.contains(&group);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let on_the_wire = LocalSet::new().block_on(&runtime, async {
         let site = Site::new().await?;
+        let mut measured = Vec::new();
         // Before all others: what they freed would hide how much memory it takes.
-        let takeover = figures::takeover::measure(&site).await?;
-        let mut measured = figures::wire::measure(&site).await?;
-        measured.extend(figures::flood::measure(&site).await?);
+        let takeover =
+            if wanted(Group::Takeover) { figures::takeover::measure(&site).await? } else { Vec::new() };
+        if wanted(Group::Wire) {
+            measured.extend(figures::wire::measure(&site).await?);
+        }
+        if wanted(Group::Flood) {
+            measured.extend(figures::flood::measure(&site).await?);
+        }
         measured.extend(takeover);
-        measured.extend(as_processes(&site).await?);
+        if wanted(Group::Cluster) {
+            measured.extend(figures::cluster::measure().await?);
+        }
+        if wanted(Group::Memory) {
+            measured.extend(figures::memory::measure(&site).await?);
+        }
         site::Result::Ok(measured)
     });
     let on_the_wire = on_the_wire?;
-    let mut measured = figures::allocation::measure();
-    measured.extend(figures::answering::measure()?);
+    let mut measured = Vec::new();
+    if wanted(Group::Allocation) {
+        measured.extend(figures::allocation::measure());
+    }
+    if wanted(Group::Answering) {
+        measured.extend(figures::answering::measure()?);
+    }
     measured.extend(on_the_wire);
     Ok(measured)
 }
 
-/// The figures of `lbd` as processes on the embedded store; none where it has not been built.
-async fn as_processes(site: &Site) -> site::Result<Vec<Figure>> {
+/// All groups, but those of `lbd` as a process where it has not been built, which is said.
+#[must_use]
+pub fn all() -> Vec<Group> {
+    use clap::ValueEnum;
+    let mut groups = Group::value_variants().to_vec();
     if let Err(error) = program::lbd() {
         let _ = writeln!(
             std::io::stderr(),
             "report: without the controller's and the speaker's figures: {error}"
         );
-        return Ok(Vec::new());
+        groups.retain(|group| !matches!(group, Group::Cluster | Group::Memory));
     }
-    let mut measured = figures::cluster::measure().await?;
-    measured.extend(figures::memory::measure(site).await?);
-    Ok(measured)
+    groups
 }
 
 /// How long `work` takes.

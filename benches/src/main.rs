@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use benches::Figure;
 use benches::cluster::{self, Plan, Server};
 use benches::site::Result;
+use benches::{Figure, Group};
 use clap::{Args, Parser, Subcommand};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -22,6 +22,9 @@ struct Cli {
 enum Command {
     /// Measure every figure and print one table
     Report {
+        /// Measure only these
+        #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
+        only: Vec<Group>,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
@@ -54,9 +57,10 @@ struct ClusterArguments {
 
 fn main() -> ExitCode {
     let (measured, json) = match Cli::parse().command {
-        Command::Report { json } => {
+        Command::Report { only, json } => {
+            let groups = if only.is_empty() { benches::all() } else { only };
             // No thread exists yet: some figures are taken in network namespaces.
-            (lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::all()), json)
+            (lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::measure(&groups)), json)
         }
         Command::Cluster(arguments) => (in_cluster(&arguments), arguments.json),
     };

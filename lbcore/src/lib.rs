@@ -39,6 +39,7 @@ pub mod advertisement;
 pub mod allocator;
 mod family;
 mod key;
+mod labels;
 pub mod ownership;
 pub mod plan;
 pub mod pool;
@@ -53,6 +54,7 @@ pub use allocator::{
 };
 pub use family::{Families, Family};
 pub use key::{ParseKeyError, ServiceKey};
+pub use labels::Labels;
 pub use ownership::{Announced, Endpoints, Node, Ownership, PassedOver, Reach, Service, elect, elect_beside};
 pub use pool::{
     Counters, Exclusion, PoolProblem, PoolSpec, PoolState, Release, Reservation, ServiceAllocation,
@@ -61,4 +63,4 @@ pub use pool::{
 pub use range::{AddressRange, RangeError};
 pub use reason::{Avoided, Grant, Loss, PoolVerdict, Refusal, Verdict};
 pub use request::{Port, Protocol, Request, Sharing};
-pub use selector::{Labels, Selector};
+pub use selector::Selector;

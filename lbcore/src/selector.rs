@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The labels of an object (`metadata.labels`).
-pub type Labels = BTreeMap<String, String>;
+use crate::Labels;
 
 /// A label selector: all of its requirements must hold. An empty selector matches every object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Selector {
     /// Labels that must be there with exactly these values.
-    pub match_labels: Labels,
+    pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
     pub match_expressions: Vec<Requirement>,
 }
@@ -45,13 +44,13 @@ pub enum Operator {
 impl Selector {
     /// A selector for one label with one value.
     pub fn label(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { match_labels: Labels::from([(key.into(), value.into())]), match_expressions: Vec::new() }
+        Self { match_labels: BTreeMap::from([(key.into(), value.into())]), match_expressions: Vec::new() }
     }
 
     /// Whether an object with `labels` is chosen.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value.as_str()))
             && self.match_expressions.iter().all(|requirement| requirement.holds(labels))
     }
 }
@@ -59,9 +58,10 @@ impl Selector {
 impl Requirement {
     fn holds(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
+        let listed = |value: &str| self.values.iter().any(|listed| listed == value);
         match self.operator {
-            Operator::In => value.is_some_and(|value| self.values.contains(value)),
-            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => !value.is_some_and(listed),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }

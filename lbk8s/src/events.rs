@@ -75,7 +75,7 @@ impl Recorder {
     pub async fn send(&self, event: Event) {
         let Event { about, severity, reason, note } = event;
         let now = Timestamp::now();
-        let namespace = if about.namespace.is_empty() { "default" } else { about.namespace.as_str() };
+        let namespace = if about.namespace.is_empty() { "default" } else { &*about.namespace };
         let object = KubeEvent {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{:x}", shorten(&about.name, LONGEST_NAME), now.as_nanosecond())),
@@ -90,11 +90,11 @@ impl Recorder {
             note: Some(shorten(&note, LONGEST_NOTE).to_owned()),
             type_: Some(severity.as_str().to_owned()),
             regarding: Some(ObjectReference {
-                api_version: Some(about.api_version.clone()),
-                kind: Some(about.kind.clone()),
-                namespace: Some(about.namespace.clone()).filter(|namespace| !namespace.is_empty()),
-                name: Some(about.name.clone()),
-                uid: Some(about.uid.clone()).filter(|uid| !uid.is_empty()),
+                api_version: Some(about.api_version.to_string()),
+                kind: Some(about.kind.to_string()),
+                namespace: Some(about.namespace.to_string()).filter(|namespace| !namespace.is_empty()),
+                name: Some(about.name.to_string()),
+                uid: Some(about.uid.to_string()).filter(|uid| !uid.is_empty()),
                 ..ObjectReference::default()
             }),
             ..KubeEvent::default()

@@ -29,6 +29,8 @@ pub mod manifest;
 pub mod objects;
 pub mod offline;
 pub mod schema;
+#[cfg(any(feature = "controller", feature = "speaker"))]
+mod several;
 #[cfg(feature = "speaker")]
 pub mod speaker;
 #[cfg(feature = "store")]

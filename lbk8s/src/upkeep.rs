@@ -37,28 +37,63 @@ pub struct Upkeep<K, V> {
 #[derive(Debug)]
 struct Entry<V> {
     wanted: Option<V>,
-    shown: Option<V>,
-    /// What was written last, and what became of it: a server that does not know a field drops it.
-    answer: Option<(V, V)>,
+    shown: Shown<V>,
     busy: bool,
+    trouble: Option<Box<Trouble<V>>>,
+}
+
+/// What an object says. Nearly always that is what is wanted, which is kept once.
+#[derive(Debug)]
+enum Shown<V> {
+    Unknown,
+    AsWanted,
+    Other(Box<V>),
+}
+
+/// What is out of the ordinary with an object.
+#[derive(Debug)]
+struct Trouble<V> {
+    /// What was written last, and what else became of it: a server that does not know a field drops it.
+    dropped: Option<(V, V)>,
+    /// Writes that failed in a row, and why the last time.
     failures: u32,
     told: String,
 }
 
 impl<V> Default for Entry<V> {
     fn default() -> Self {
-        Self { wanted: None, shown: None, answer: None, busy: false, failures: 0, told: String::new() }
+        Self { wanted: None, shown: Shown::Unknown, busy: false, trouble: None }
     }
 }
 
 impl<V: PartialEq> Entry<V> {
     fn is_due(&self) -> bool {
-        let dropped =
-            |(wrote, got): &(V, V)| Some(wrote) == self.wanted.as_ref() && Some(got) == self.shown.as_ref();
-        self.wanted.is_some()
-            && !self.busy
-            && self.wanted != self.shown
-            && !self.answer.as_ref().is_some_and(dropped)
+        let Some(wanted) = &self.wanted else { return false };
+        let dropped = self.trouble.as_ref().and_then(|trouble| trouble.dropped.as_ref());
+        let is_dropped = |(wrote, got): &(V, V)| wrote == wanted && Some(got) == self.shown();
+        !self.busy && !matches!(self.shown, Shown::AsWanted) && !dropped.is_some_and(is_dropped)
+    }
+
+    fn shown(&self) -> Option<&V> {
+        match &self.shown {
+            Shown::Unknown => None,
+            Shown::AsWanted => self.wanted.as_ref(),
+            Shown::Other(value) => Some(value),
+        }
+    }
+
+    fn set_shown(&mut self, value: V) {
+        let as_wanted = self.wanted.as_ref() == Some(&value);
+        self.shown = if as_wanted { Shown::AsWanted } else { Shown::Other(Box::new(value)) };
+    }
+
+    fn set_wanted(&mut self, value: V) {
+        let before = self.wanted.replace(value);
+        match std::mem::replace(&mut self.shown, Shown::Unknown) {
+            Shown::Unknown => {}
+            Shown::Other(shown) => self.set_shown(*shown),
+            Shown::AsWanted => before.into_iter().for_each(|shown| self.set_shown(shown)),
+        }
     }
 }
 
@@ -91,8 +126,7 @@ where
 
     /// An object is to say this.
     pub fn want(&mut self, key: K, value: V) {
-        let entry = self.entries.entry(key.clone()).or_default();
-        entry.wanted = Some(value);
+        self.entries.entry(key.clone()).or_default().set_wanted(value);
         self.look_at(key);
     }
 
@@ -107,7 +141,7 @@ where
         let entry = self.entries.entry(key.clone()).or_default();
         // What a watch tells during a write may be older than what the write finds.
         if !entry.busy {
-            entry.shown = Some(value);
+            entry.set_shown(value);
             self.look_at(key);
         }
     }
@@ -128,11 +162,11 @@ where
     }
 
     fn look_at(&mut self, key: K) {
-        let is_nothing = |value: &Option<V>| value.as_ref().is_none_or(self.is_nothing);
+        let is_nothing = |value: Option<&V>| value.is_none_or(self.is_nothing);
         if self
             .entries
             .get(&key)
-            .is_some_and(|it| !it.busy && is_nothing(&it.wanted) && is_nothing(&it.shown))
+            .is_some_and(|it| !it.busy && is_nothing(it.wanted.as_ref()) && is_nothing(it.shown()))
         {
             self.entries.remove(&key);
         }
@@ -185,21 +219,25 @@ where
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match outcome {
             Ok(got) => {
-                entry.shown = Some(got.clone());
-                entry.answer = Some((wrote, got));
-                (entry.busy, entry.failures) = (false, 0);
-                entry.told.clear();
+                entry.trouble = (wrote != got).then(|| {
+                    let dropped = Some((wrote, got.clone()));
+                    Box::new(Trouble { dropped, failures: 0, told: String::new() })
+                });
+                entry.set_shown(got);
+                entry.busy = false;
                 self.look_at(key);
             }
             Err(error) => {
-                if entry.told != error {
-                    tracing::warn!(what = self.what, object = ?key, error, "cannot be written; trying again");
-                    entry.told = error;
-                }
                 // What is there now is not known.
-                entry.shown = None;
-                let pause = (FIRST_PAUSE * 2_u32.saturating_pow(entry.failures)).min(LONGEST_PAUSE);
-                entry.failures += 1;
+                entry.shown = Shown::Unknown;
+                let none = || Box::new(Trouble { dropped: None, failures: 0, told: String::new() });
+                let trouble = entry.trouble.get_or_insert_with(none);
+                if trouble.told != error {
+                    tracing::warn!(what = self.what, object = ?key, error, "cannot be written; trying again");
+                    trouble.told = error;
+                }
+                let pause = (FIRST_PAUSE * 2_u32.saturating_pow(trouble.failures)).min(LONGEST_PAUSE);
+                trouble.failures += 1;
                 self.pauses.push(Box::pin(async move {
                     tokio::time::sleep(pause).await;
                     key

@@ -64,10 +64,13 @@ const SLOWLY: Duration = Duration::from_secs(30);
 /// How long a watch may be silent before it is opened anew: a dead connection is noticed within this time.
 const WATCH_TIMEOUT_SECONDS: u32 = 50;
 
+/// How many objects one page of a list has: they are in memory at once, whole.
+const PAGE: u32 = 250;
+
 /// The settings that all watches have.
 #[must_use]
 pub fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS)
+    watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE)
 }
 
 /// Follows the objects of `api`, each reduced by `view` as it arrives, so that nothing larger is kept.
@@ -111,20 +114,30 @@ where
     events.flat_map(move |event| told(event, &mut known, &view)).boxed()
 }
 
-/// Namespace and name.
-type Name = (String, String);
-
-/// The objects that have been told of and their identities, so that those which vanish unseen can be told to be
-/// gone.
+/// The objects that have been told of, so that those which vanish unseen can be told to be gone.
 #[derive(Default)]
 struct Known {
-    told: BTreeMap<Name, String>,
-    /// Those of them that the list under way has not shown yet.
-    unseen: BTreeMap<Name, String>,
+    /// By namespace and name, with a slash in between.
+    told: BTreeMap<Box<str>, Seen>,
+    /// The number of the list that was begun last.
+    list: u32,
 }
 
-fn name<K: ResourceExt>(object: &K) -> Name {
-    (object.namespace().unwrap_or_default(), object.name_any())
+/// What is known of an object.
+struct Seen {
+    uid: Box<str>,
+    /// The number of the list that was the last one when it was told of.
+    list: u32,
+}
+
+fn name<K: ResourceExt>(object: &K) -> Box<str> {
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", object.name_any()).into()
+}
+
+fn gone<V>(name: &str, uid: &str) -> Watched<V> {
+    let (namespace, name) = name.split_once('/').unwrap_or_default();
+    Watched::Gone { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() }
 }
 
 fn told<K: ResourceExt, V: Send + 'static>(
@@ -132,32 +145,38 @@ fn told<K: ResourceExt, V: Send + 'static>(
     known: &mut Known,
     view: &dyn Fn(&K) -> V,
 ) -> stream::Iter<std::vec::IntoIter<Watched<V>>> {
-    let gone = |((namespace, name), uid)| Watched::Gone { namespace, name, uid };
-    let uid = |object: &K| object.uid().unwrap_or_default();
+    let uid = |object: &K| object.meta().uid.as_deref().unwrap_or_default().into();
     let watched = match event {
         Ok(Event::Init) => {
-            known.unseen.clone_from(&known.told);
+            known.list = known.list.wrapping_add(1);
             Vec::new()
         }
         Ok(Event::InitApply(object) | Event::Apply(object)) => {
-            let name = name(&object);
-            known.unseen.remove(&name);
-            known.told.insert(name, uid(&object));
+            known.told.insert(name(&object), Seen { uid: uid(&object), list: known.list });
             vec![Watched::Set(view(&object))]
         }
         Ok(Event::InitDone) => {
-            let vanished = std::mem::take(&mut known.unseen);
-            known.told.retain(|name, _| !vanished.contains_key(name));
-            vanished.into_iter().map(gone).chain([Watched::Synced]).collect()
+            let mut watched = Vec::new();
+            known.told.retain(|name, seen| {
+                let listed = seen.list == known.list;
+                if !listed {
+                    watched.push(gone(name, &seen.uid));
+                }
+                listed
+            });
+            watched.push(Watched::Synced);
+            watched
         }
         Ok(Event::Delete(object)) => {
             let name = name(&object);
             known.told.remove(&name);
-            vec![gone((name, uid(&object)))]
+            let uid: Box<str> = uid(&object);
+            vec![gone(&name, &uid)]
         }
         Err(error) if is_absent(&error) => {
             let vanished = std::mem::take(&mut known.told);
-            vanished.into_iter().map(gone).chain([Watched::Absent]).collect()
+            let vanished = vanished.into_iter().map(|(name, seen)| gone(&name, &seen.uid));
+            vanished.chain([Watched::Absent]).collect()
         }
         Err(error) => vec![Watched::Failed(error)],
     };
@@ -272,7 +291,7 @@ pub fn leftovers<C: Send + 'static>(
             follow(api, config().labels(selector), |pod| (ObjectRef::of(pod), Leftover::of_pod(pod))),
             move |(pod, leftover)| match leftover {
                 Some((leftover, runs)) => set(leftover, runs),
-                None => gone(pod.namespace, pod.name),
+                None => gone(pod.namespace.to_string(), pod.name.to_string()),
             },
             move |namespace, name, _| gone(namespace, name),
         )

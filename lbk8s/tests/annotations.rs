@@ -158,10 +158,7 @@ fn a_bad_value_on_a_pool_is_a_problem_that_says_where_what_and_how() {
         let expected = format!("metadata.annotations[{key}]: {message}{}", what_would_be_right(key));
         assert_eq!(texts(&problems), [expected], "{value:?}");
         let object = &problems[0].object;
-        assert_eq!(
-            (object.kind.as_str(), object.name.as_str(), object.uid.as_str()),
-            ("IPAddressPool", "p", "uid-of-p")
-        );
+        assert_eq!((&*object.kind, &*object.name, &*object.uid), ("IPAddressPool", "p", "uid-of-p"));
     }
 }
 

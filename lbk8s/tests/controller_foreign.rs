@@ -332,7 +332,7 @@ fn by(manager: &str) -> Value {
 fn rivals(world: &mut World) -> Vec<(String, Option<String>)> {
     let notices = world.controller.notices().into_iter();
     let rival = |notice| match notice {
-        Notice::Rival { service, writer } => Some((service.name, writer)),
+        Notice::Rival { service, writer } => Some((service.name.to_string(), writer)),
         _ => None,
     };
     notices.filter_map(rival).collect()
@@ -505,7 +505,7 @@ fn taken_world(service: Value) -> World {
 fn moved(world: &mut World) -> Vec<(String, String)> {
     let notices = world.controller.notices().into_iter();
     let moved = |notice| match notice {
-        Notice::Moved { service, from, .. } => Some((service.name, from.to_string())),
+        Notice::Moved { service, from, .. } => Some((service.name.to_string(), from.to_string())),
         _ => None,
     };
     notices.filter_map(moved).collect()

@@ -483,11 +483,11 @@ fn an_old_form_of_a_service_told_late_undoes_nothing() {
 fn objects_for_bgp_and_pools_that_nobody_announces_are_warned_of() {
     let mut world = World::synced(&[default_pool()]);
     let peer = ObjectRef {
-        api_version: "metallb.io/v1beta2".to_owned(),
-        kind: "BGPPeer".to_owned(),
-        namespace: "metallb-system".to_owned(),
-        name: "tor".to_owned(),
-        uid: String::new(),
+        api_version: "metallb.io/v1beta2".into(),
+        kind: "BGPPeer".into(),
+        namespace: "metallb-system".into(),
+        name: "tor".into(),
+        uid: "".into(),
     };
     let bgp = |present| Change::Config(Box::new(ConfigChange::Bgp { object: peer.clone(), present }));
     let warnings = |world: &mut World| -> Vec<String> {

@@ -15,7 +15,7 @@ use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
 use world::pure::{self, annotate};
-use world::{advertisement, config_change, holding, ip, pool, service, view, with};
+use world::{advertisement, announced, config_change, holding, ip, pool, service, with};
 
 const NODE: &str = "node-a";
 
@@ -27,7 +27,7 @@ struct World {
 
 fn change(object: &Value) -> Change {
     match object["kind"].as_str().unwrap() {
-        "Service" => Change::Service(view(object)),
+        "Service" => Change::Service(announced(object)),
         "Node" => {
             let object: Node = serde_json::from_value(object.clone()).unwrap();
             Change::Node(node::read(&object))

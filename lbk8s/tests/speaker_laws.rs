@@ -13,7 +13,7 @@ use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use world::{advertisement, config_change, holding, ip, pool, view, with};
+use world::{advertisement, announced, config_change, holding, ip, pool, with};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
@@ -27,7 +27,10 @@ fn service(number: u32) -> impl Strategy<Value = Change> {
     (addresses, more).prop_map(move |(addresses, (local, app, recorded))| {
         let policy = if local { "Local" } else { "Cluster" };
         let patch = json!({"metadata": {"labels": {"app": app}}, "spec": {"externalTrafficPolicy": policy}});
-        Change::Service(view(&with(holding(&format!("s{number}"), number, &addresses, recorded), &patch)))
+        Change::Service(announced(&with(
+            holding(&format!("s{number}"), number, &addresses, recorded),
+            &patch,
+        )))
     })
 }
 
@@ -189,7 +192,7 @@ proptest! {
 }
 
 /// How many addresses a speaker announces that was told of these objects of the configuration one by one.
-fn announced(objects: &[&Value]) -> usize {
+fn addresses_announced(objects: &[&Value]) -> usize {
     let mut speaker =
         Speaker::new("node-a", Rules { without_slices: WithoutSlices::Served, ..Rules::default() });
     for object in objects {
@@ -197,7 +200,7 @@ fn announced(objects: &[&Value]) -> usize {
     }
     let node = json!({"metadata": {"name": "node-a"}});
     speaker.apply(Change::Node(node::read(&serde_json::from_value(node).unwrap())));
-    speaker.apply(Change::Service(view(&holding("web", 1, &["10.0.0.1"], "default"))));
+    speaker.apply(Change::Service(announced(&holding("web", 1, &["10.0.0.1"], "default"))));
     speaker.apply(Change::Synced);
     speaker.owned().count()
 }
@@ -209,7 +212,10 @@ fn a_speaker_that_was_restarted_agrees_with_one_that_was_not_about_a_broken_pool
     let broken = labelled(pool("default", 1, &["frog"]));
     let by_label = json!({"ipAddressPoolSelectors": [{"matchLabels": {"tier": "front"}}]});
     let by_label = advertisement("all", &by_label);
-    assert_eq!((announced(&[&good, &by_label, &broken]), announced(&[&by_label, &broken])), (1, 1));
+    assert_eq!(
+        (addresses_announced(&[&good, &by_label, &broken]), addresses_announced(&[&by_label, &broken])),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -218,5 +224,5 @@ fn a_speaker_that_was_restarted_agrees_with_one_that_was_not_about_pools_that_ov
     let (apart, overlapping) = (pool("older", 1, &["10.1.0.0/24"]), pool("older", 1, &["10.0.0.0/24"]));
     let ad = advertisement("all", &json!({"ipAddressPools": ["default"]}));
     let (running, restarted) = ([&default, &apart, &ad, &overlapping], [&overlapping, &default, &ad]);
-    assert_eq!(announced(&running), announced(&restarted));
+    assert_eq!(addresses_announced(&running), addresses_announced(&restarted));
 }

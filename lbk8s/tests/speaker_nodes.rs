@@ -13,7 +13,7 @@ use lbk8s::objects::node;
 use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
-use world::{advertisement, config_change, config_map, holding, legacy, pool, view};
+use world::{advertisement, announced, config_change, config_map, holding, legacy, pool};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -53,7 +53,7 @@ impl World {
         }
         for last in 1..=30 {
             let service = holding(&format!("s{last}"), 1, &[&format!("10.0.0.{last}")], "default");
-            world.tell(&Change::Service(view(&service)));
+            world.tell(&Change::Service(announced(&service)));
         }
         world.tell(&Change::Synced);
         world
@@ -198,7 +198,7 @@ fn while_metallbs_speakers_run_nothing_is_owned_and_all_is_when_the_last_is_gone
     assert_eq!(world.owners(), Vec::<&str>::new());
     world.tell(&metallbs("speaker", "speaker-2", "Running"));
     // What comes meanwhile is taken up as well.
-    world.tell(&Change::Service(view(&holding("late", 2, &["10.0.0.30"], "default"))));
+    world.tell(&Change::Service(announced(&holding("late", 2, &["10.0.0.30"], "default"))));
     world.tell(&gone("speaker-1"));
     assert_eq!(world.owners(), Vec::<&str>::new());
     assert!(world.0.iter().all(|(_, speaker)| speaker.is_held_back()));
@@ -211,7 +211,7 @@ fn addresses_that_were_metallbs_are_announced_without_a_probe() {
     let mut world = World::new();
     world.tell(&metallbs("speaker", "speaker-1", "Running"));
     // One that was given meanwhile is answered for by MetalLB, and so is not new either.
-    world.tell(&Change::Service(view(&holding("late", 2, &["10.0.0.31"], "default"))));
+    world.tell(&Change::Service(announced(&holding("late", 2, &["10.0.0.31"], "default"))));
     let gone = gone("speaker-1");
     let effects: Vec<Effect> =
         world.0.iter_mut().flat_map(|(_, speaker)| speaker.apply(gone.clone())).collect();
@@ -234,7 +234,7 @@ fn beside_metallb_its_speakers_hold_nobody_back_and_its_controller_never_does() 
 fn whether_a_pool_or_a_service_of_the_config_map_is_heard_of_first_makes_no_difference() {
     let map = config_map(&legacy("old", "10.0.0.1-10.0.0.9"));
     let pool = Change::Config(config_change(&pool("new", 1, &["10.1.0.0/24"])));
-    let service = Change::Service(view(&holding("a", 1, &["10.0.0.1"], "old")));
+    let service = Change::Service(announced(&holding("a", 1, &["10.0.0.1"], "old")));
     for changes in [[&service, &pool], [&pool, &service]] {
         let mut speaker = Speaker::new("node-a", served());
         speaker.apply(node_with("node-a", &json!({})));

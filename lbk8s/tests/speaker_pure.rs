@@ -14,7 +14,7 @@ use lbk8s::objects::node;
 use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
-use world::{advertisement, config_change, config_map, holding, ip, legacy, pool, view, with};
+use world::{advertisement, announced, config_change, config_map, holding, ip, legacy, pool, with};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
@@ -51,7 +51,7 @@ fn everywhere(service: &str) -> Value {
 
 fn change(object: &Value) -> Change {
     match object["kind"].as_str().unwrap() {
-        "Service" => Change::Service(view(object)),
+        "Service" => Change::Service(announced(object)),
         "Node" => Change::Node(node::read(&serde_json::from_value(object.clone()).unwrap())),
         "EndpointSlice" => Change::Slice(SliceView::read(&serde_json::from_value(object.clone()).unwrap())),
         _ => Change::Config(config_change(object)),
@@ -310,7 +310,7 @@ fn a_service_that_joins_an_announced_address_is_told_who_announces_it() {
     let owner = world.owner("10.0.0.1").to_owned();
     let effects = world.apply_on(&owner, change(&sharer("b")));
     let told =
-        effects.iter().any(|effect| matches!(effect, Effect::Owner { service, .. } if service.name == "b"));
+        effects.iter().any(|effect| matches!(effect, Effect::Owner { service, .. } if *service.name == *"b"));
     assert!(told, "{effects:?}");
 }
 

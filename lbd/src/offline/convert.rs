@@ -64,11 +64,11 @@ fn from_manifests(manifests: &Manifests) -> Result<Vec<Value>, Failure> {
 
 fn named_as_ever() -> ObjectRef {
     ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: CONFIG_NAMESPACE.to_owned(),
-        name: config_map::NAME.to_owned(),
-        uid: String::new(),
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: CONFIG_NAMESPACE.into(),
+        name: config_map::NAME.into(),
+        uid: "".into(),
     }
 }
 

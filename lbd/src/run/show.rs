@@ -109,11 +109,11 @@ impl Show {
         let about = event.regarding.clone().unwrap_or_default();
         let (kind, name, note) = (text(&about.kind), text(&about.name), text(&event.note));
         let object = ObjectRef {
-            api_version: text(&about.api_version),
-            kind,
-            namespace: text(&about.namespace),
-            name,
-            uid: String::new(),
+            api_version: text(&about.api_version).into(),
+            kind: kind.into(),
+            namespace: text(&about.namespace).into(),
+            name: name.into(),
+            uid: "".into(),
         };
         let state = self.0.borrow();
         let manifest = state.manifests.iter().find(|manifest| warning && manifest.is(&object));

@@ -69,7 +69,8 @@ pub enum Change {
 pub struct Controller {
     config: Config,
     allocator: Allocator,
-    services: BTreeMap<ServiceKey, ServiceView>,
+    // Each in a place of its own: a map's own places are never all in use.
+    services: BTreeMap<ServiceKey, Box<ServiceView>>,
     shown: Shown,
     synced: bool,
     /// Services whose status may have to be written, in the order of the decisions.
@@ -164,16 +165,16 @@ impl Controller {
             Change::PodGone(namespace, name) => {
                 self.on_leftovers(|leftovers| leftovers.pod_gone(&namespace, &name));
             }
-            Change::Service(view) => self.on_service(*view),
+            Change::Service(view) => self.on_service(view),
             Change::ServiceGone(key, uid) => {
-                let replaced = |known: &ServiceView| !uid.is_empty() && known.object.uid != uid;
-                if !self.services.get(&key).is_some_and(replaced) {
+                let replaced = |known: &ServiceView| !uid.is_empty() && *known.object.uid != *uid;
+                if !self.services.get(&key).is_some_and(|known| replaced(known)) {
                     self.services.remove(&key);
                     self.allocator.release(&key);
                     self.rivals.forget(&key);
                     self.doubles.remove(&key);
                     self.told_deprecated.remove(&key);
-                    self.show(&key, BTreeSet::new());
+                    self.show(&key, &[]);
                 }
             }
             Change::Synced if self.synced => {}
@@ -249,14 +250,14 @@ impl Controller {
     /// Whether a Service is known under this identity.
     #[must_use]
     pub fn knows(&self, service: &ServiceKey, uid: &str) -> bool {
-        self.services.get(service).is_some_and(|known| known.object.uid == uid)
+        self.services.get(service).is_some_and(|known| *known.object.uid == *uid)
     }
 
     /// Whether a Service shows anything that was written here.
     #[must_use]
     pub fn has_traces(&self, service: &ServiceKey) -> bool {
         let traces = |view: &ServiceView| view.recorded_pool.is_some() || view.condition(CONDITION).is_some();
-        self.services.get(service).is_some_and(traces)
+        self.services.get(service).is_some_and(|view| traces(view))
     }
 
     /// The allocation as it stands.
@@ -316,7 +317,7 @@ impl Controller {
         lost.map(|held| (held.address, record(held))).collect()
     }
 
-    fn on_service(&mut self, view: ServiceView) {
+    fn on_service(&mut self, view: Box<ServiceView>) {
         let key = view.key.clone();
         // Our own writes tell of forms that the watch has yet to come to; what it tells until then is old.
         if self.services.get(&key).is_some_and(|known| view.is_older_than(known)) {
@@ -332,14 +333,14 @@ impl Controller {
         let shown = if ours { view.addresses() } else { Vec::new() };
         let now = view.addresses();
         let before = self.services.get(&key).filter(|known| known.object.uid == view.object.uid);
-        let before = before.map(ServiceView::addresses);
+        let before = before.map(|known| known.addresses());
         let changed = before.as_ref() != Some(&now);
         if !view.deprecated.is_empty() && ours && self.told_deprecated.insert(key.clone()) {
             let (service, keys) = (view.object.clone(), view.deprecated.clone());
             self.notices.push(Notice::Deprecated { service, keys });
         }
         self.services.insert(key.clone(), view);
-        self.show(&key, shown.iter().copied().collect());
+        self.show(&key, &shown);
         if !self.synced {
             return;
         }
@@ -379,7 +380,7 @@ impl Controller {
     }
 
     /// Notes what a Service shows; those that waited for it to show that no more are looked at again.
-    fn show(&mut self, key: &ServiceKey, addresses: BTreeSet<IpAddr>) {
+    fn show(&mut self, key: &ServiceKey, addresses: &[IpAddr]) {
         for waiting in self.shown.set(key, addresses) {
             self.retry(&waiting);
         }
@@ -401,7 +402,7 @@ impl Controller {
                 recorded_pools: view.recorded_pools(),
             })
         };
-        let claims = self.services.values().filter_map(claim).collect();
+        let claims = self.services.values().filter_map(|view| claim(view)).collect();
         let decisions = self.allocator.adopt(claims);
         self.enqueue(&decisions);
         let rest: Vec<ServiceKey> = self.services.keys().cloned().collect();

@@ -4,11 +4,11 @@ use super::*;
 
 fn run(text: &str) -> Result<Vec<Value>, Vec<String>> {
     let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: "metallb-system".to_owned(),
-        name: "config".to_owned(),
-        uid: String::new(),
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: "metallb-system".into(),
+        name: "config".into(),
+        uid: "".into(),
     };
     let tell =
         |problems: Vec<Problem>| problems.iter().map(|it| format!("{}: {}", it.path, it.message)).collect();

@@ -103,7 +103,7 @@ fn prepare(
     };
     let mut value = manifest.value.clone();
     if kind.namespaced {
-        value["metadata"]["namespace"] = json!(reference.namespace);
+        value["metadata"]["namespace"] = json!(&*reference.namespace);
     }
     let mut fits = true;
     for fault in (kind.check)(&value) {

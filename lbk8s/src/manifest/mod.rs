@@ -189,11 +189,11 @@ impl Manifest {
     pub fn reference(&self) -> ObjectRef {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         ObjectRef {
-            api_version: text(&self.value["apiVersion"]),
-            kind: text(&self.value["kind"]),
-            namespace: text(&self.value["metadata"]["namespace"]),
-            name: text(&self.value["metadata"]["name"]),
-            uid: String::new(),
+            api_version: text(&self.value["apiVersion"]).into(),
+            kind: text(&self.value["kind"]).into(),
+            namespace: text(&self.value["metadata"]["namespace"]).into(),
+            name: text(&self.value["metadata"]["name"]).into(),
+            uid: "".into(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Manifest {
     #[must_use]
     pub fn reference_in_cluster(&self) -> ObjectRef {
         let own = self.reference();
-        let namespace = if own.namespace.is_empty() { "default".to_owned() } else { own.namespace };
+        let namespace = if own.namespace.is_empty() { "default".into() } else { own.namespace };
         ObjectRef { namespace, ..own }
     }
 

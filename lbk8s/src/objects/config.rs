@@ -72,7 +72,7 @@ impl<T> Entry<T> {
     where
         K: kube::Resource<DynamicType = ()>,
     {
-        let (reference, labels) = (ObjectRef::of(object), object.labels().clone());
+        let (reference, labels) = (ObjectRef::of(object), object.labels().into());
         let (good, problems) = match read {
             Ok(good) => (Some(good), Vec::new()),
             Err(problems) => (before.and_then(|entry| entry.good), problems),

@@ -1,6 +1,7 @@
 //! `EndpointSlice` as ownership sees it: where a service can be served.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -17,36 +18,39 @@ pub struct SliceView {
     /// The service it belongs to.
     pub service: Option<ServiceKey>,
     any: bool,
-    ready: BTreeSet<String>,
-    terminating: BTreeSet<String>,
+    /// Nodes with an endpoint that is ready, and with one that serves while it terminates; by name.
+    ready: Box<[Box<str>]>,
+    terminating: Box<[Box<str>]>,
 }
 
 impl SliceView {
     /// Reads a slice.
     #[must_use]
     pub fn read(slice: &EndpointSlice) -> Self {
-        let namespace = slice.namespace().unwrap_or_default();
+        let namespace: Arc<str> = slice.namespace().unwrap_or_default().into();
+        let key = ServiceKey::new(namespace.clone(), slice.name_any());
         let service = slice.labels().get(SERVICE_NAME);
-        let mut view = Self {
-            key: ServiceKey::new(namespace.as_str(), slice.name_any()),
-            service: service.map(|name| ServiceKey::new(namespace.as_str(), name.as_str())),
-            any: false,
-            ready: BTreeSet::new(),
-            terminating: BTreeSet::new(),
-        };
+        let (mut any, mut of_ready, mut of_terminating) = (false, BTreeSet::new(), BTreeSet::new());
         for endpoint in &slice.endpoints {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
             // "A nil value should be interpreted as true" (discovery/v1 EndpointConditions.ready).
             let ready = conditions.ready.unwrap_or(true);
             // An endpoint that is terminating may serve on: last choice for Local, but a choice.
             let serving = conditions.serving.unwrap_or(ready);
-            view.any |= ready || serving;
-            let nodes = if ready { &mut view.ready } else { &mut view.terminating };
+            any |= ready || serving;
+            let nodes = if ready { &mut of_ready } else { &mut of_terminating };
             if ready || serving {
-                nodes.extend(endpoint.node_name.clone());
+                nodes.extend(endpoint.node_name.as_deref());
             }
         }
-        view
+        let sorted = |nodes: BTreeSet<&str>| nodes.into_iter().map(Into::into).collect();
+        Self {
+            key,
+            service: service.map(|name| ServiceKey::new(namespace, name.as_str())),
+            any,
+            ready: sorted(of_ready),
+            terminating: sorted(of_terminating),
+        }
     }
 
     /// What several slices of one service say together.
@@ -55,8 +59,8 @@ impl SliceView {
         let (mut any, mut ready, mut terminating) = (false, BTreeSet::new(), BTreeSet::new());
         for slice in slices {
             any |= slice.any;
-            ready.extend(slice.ready.iter().cloned());
-            terminating.extend(slice.terminating.iter().cloned());
+            ready.extend(slice.ready.iter().map(|node| node.to_string()));
+            terminating.extend(slice.terminating.iter().map(|node| node.to_string()));
         }
         Endpoints::Known { any, ready, terminating }
     }

@@ -46,11 +46,11 @@ impl Leftover {
     #[must_use]
     pub fn webhook() -> Self {
         Self::Webhook(ObjectRef {
-            api_version: "admissionregistration.k8s.io/v1".to_owned(),
-            kind: "ValidatingWebhookConfiguration".to_owned(),
-            namespace: String::new(),
-            name: WEBHOOK.to_owned(),
-            uid: String::new(),
+            api_version: "admissionregistration.k8s.io/v1".into(),
+            kind: "ValidatingWebhookConfiguration".into(),
+            namespace: "".into(),
+            name: WEBHOOK.into(),
+            uid: "".into(),
         })
     }
 
@@ -78,8 +78,7 @@ impl Leftovers {
     pub fn pod_gone(&mut self, namespace: &str, name: &str) {
         self.0.retain(|known| {
             let object = known.object();
-            (object.kind.as_str(), object.namespace.as_str(), object.name.as_str())
-                != ("Pod", namespace, name)
+            (&*object.kind, &*object.namespace, &*object.name) != ("Pod", namespace, name)
         });
     }
 

@@ -5,6 +5,8 @@
 
 pub mod advertisement;
 pub mod annotations;
+#[cfg(feature = "speaker")]
+pub mod announced;
 pub mod config;
 pub mod config_map;
 pub mod endpoints;
@@ -19,48 +21,57 @@ pub mod pool;
 pub(crate) mod selector;
 pub mod service;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use kube::ResourceExt;
+use lbcore::ServiceKey;
 use lbcore::pool::PoolProblemKind;
 use serde::Serialize;
 
-/// Which object something is about.
+/// Which object something is about. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectRef {
     /// As in `v1` or `metallb.io/v1beta1`.
-    pub api_version: String,
+    pub api_version: Cow<'static, str>,
     /// As in `Service`.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Empty for cluster-scoped kinds.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The identity (`metadata.uid`); empty where it is not known.
-    pub uid: String,
+    pub uid: Arc<str>,
 }
 
 impl ObjectRef {
     /// The reference of an object.
     pub fn of<K: kube::Resource<DynamicType = ()>>(object: &K) -> Self {
         Self {
-            api_version: K::api_version(&()).into_owned(),
-            kind: K::kind(&()).into_owned(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
+            api_version: K::api_version(&()),
+            kind: K::kind(&()),
+            namespace: object.meta().namespace.as_deref().unwrap_or_default().into(),
+            name: object.name_any().into(),
+            uid: object.meta().uid.as_deref().unwrap_or_default().into(),
         }
     }
 
     /// An object of MetalLB's of which no more than the name is known.
-    pub(crate) fn unknown(kind: &str, name: &str) -> Self {
+    pub(crate) fn unknown(kind: &'static str, name: &str) -> Self {
         Self {
-            api_version: "metallb.io/v1beta1".to_owned(),
-            kind: kind.to_owned(),
-            namespace: crate::CONFIG_NAMESPACE.to_owned(),
-            name: name.to_owned(),
-            uid: String::new(),
+            api_version: "metallb.io/v1beta1".into(),
+            kind: kind.into(),
+            namespace: crate::CONFIG_NAMESPACE.into(),
+            name: name.into(),
+            uid: Arc::default(),
         }
+    }
+
+    /// The name as that of a service.
+    #[must_use]
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace.clone(), self.name.clone())
     }
 
     /// Whether both name the same object, whatever its identity.

@@ -24,7 +24,7 @@ impl NamespaceView {
         let object = ObjectRef::of(namespace);
         let release =
             annotation(&object, namespace.annotations(), RELEASE, &mut problems, annotations::release);
-        let labels = namespace.labels().clone();
+        let labels = namespace.labels().into();
         Self { namespace: Namespace { labels, release: release.unwrap_or_default() }, problems }
     }
 }

@@ -22,7 +22,7 @@ pub fn read(node: &Node) -> lbcore::Node {
         .any(|condition| condition.type_ == "NetworkUnavailable" && condition.status == "True");
     lbcore::Node {
         name: node.name_any(),
-        labels: node.labels().clone(),
+        labels: node.labels().into(),
         excluded: node.labels().contains_key(EXCLUDE),
         network_unavailable,
         interfaces: None,

@@ -54,7 +54,7 @@ pub fn read(pool: &IPAddressPool) -> Result<PoolSpec, Vec<Problem>> {
             auto_assign: spec.auto_assign.unwrap_or(true),
             avoid_buggy: spec.avoid_buggy_ips.unwrap_or(false),
             allocation,
-            labels: pool.labels().clone(),
+            labels: pool.labels().into(),
             excludes: excludes.unwrap_or_default(),
             exclude_network_addresses: exclude_network_addresses.unwrap_or(false),
             reservations: reservations.unwrap_or_default(),

@@ -41,8 +41,8 @@ pub struct ServiceView {
     /// Who else has written its addresses, by the name that he goes by (`metadata.managedFields`).
     pub other_writer: Option<String>,
     created: i64,
-    sharing: Option<Sharing>,
-    ports: BTreeSet<Port>,
+    /// If its wish cannot be read: the part of it that can be.
+    readable: Option<Box<Request>>,
 }
 
 /// What a Service asks for.
@@ -118,22 +118,23 @@ impl ServiceView {
 
     fn read_from(service: &Service, class: &Class, families: FamiliesFrom) -> Self {
         let status = service.status.clone().unwrap_or_default();
-        let spec = service.spec.clone().unwrap_or_default();
-        let sharing = annotations::find(service.annotations(), annotations::ALLOW_SHARED_IP);
+        let object = ObjectRef::of(service);
+        let labels = Labels::from(service.labels());
+        let (wish, readable) = read_wish(service, &object, &labels, class, families);
+        let local = service.spec.as_ref().is_some_and(is_local);
         Self {
             created: created(service),
-            sharing: sharing.map(|(_, key)| Sharing { key: key.to_owned(), backend: backend(&spec) }),
-            ports: read_ports(&spec),
-            key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
-            object: ObjectRef::of(service),
+            readable,
+            key: object.key(),
+            object,
             version: service.resource_version().unwrap_or_default(),
-            wish: read_wish(service, &spec, class, families),
+            wish,
             ingress: status.load_balancer.and_then(|status| status.ingress).unwrap_or_default(),
             conditions: status.conditions.unwrap_or_default(),
             recorded_pool: service.annotations().get(annotations::ALLOCATED_FROM).cloned(),
             kept: read_kept(service),
-            labels: service.labels().clone(),
-            local: spec.external_traffic_policy.as_deref() == Some("Local"),
+            labels,
+            local,
             deprecated: annotations::deprecated(service.annotations()),
             other_writer: other_writer(service),
         }
@@ -160,21 +161,15 @@ impl ServiceView {
         older && self.object.uid == other.object.uid
     }
 
-    /// A request for just the addresses that it shows: what it is taken to ask for while that cannot be read.
+    /// A request for just the addresses that it shows: what it is taken to ask for while that cannot be read
+    /// ([`Wish::Unclear`]).
     #[must_use]
     pub fn request_for_what_is_shown(&self) -> Option<Request> {
         let shown = self.addresses();
         let primary = Family::of(*shown.first()?);
         let both = shown.iter().any(|address| Family::of(*address) != primary);
         let families = if both { Families::Prefer { primary } } else { Families::Single(primary) };
-        Some(Request {
-            created: self.created,
-            sharing: self.sharing.clone(),
-            ports: self.ports.clone(),
-            labels: self.labels.clone(),
-            addresses: shown,
-            ..Request::new(self.key.clone(), families)
-        })
+        Some(Request { addresses: shown, families, ..*self.readable.clone()? })
     }
 
     /// The pools that are recorded of single addresses.
@@ -190,49 +185,50 @@ impl ServiceView {
     }
 }
 
-fn read_wish(service: &Service, spec: &ServiceSpec, class: &Class, from: FamiliesFrom) -> Wish {
+/// What it asks for; if that cannot be read as a whole, also what of it can be.
+fn read_wish(
+    service: &Service,
+    object: &ObjectRef,
+    labels: &Labels,
+    class: &Class,
+    from: FamiliesFrom,
+) -> (Wish, Option<Box<Request>>) {
+    let unspecified = ServiceSpec::default();
+    let spec = service.spec.as_ref().unwrap_or(&unspecified);
     if spec.type_.as_deref() != Some("LoadBalancer") {
-        return Wish::Nothing;
+        return (Wish::Nothing, None);
     }
     if spec.load_balancer_class != *class {
-        return Wish::NotOurs;
+        return (Wish::NotOurs, None);
     }
-    let object = ObjectRef::of(service);
     let mut problems = Vec::new();
-    let families = match read_families(spec, &object, from) {
-        Ok(Some(families)) => Some(families),
-        Ok(None) => return Wish::Nothing,
+    let families = match read_families(spec, object, from) {
+        Ok(Some(families)) => families,
+        Ok(None) => return (Wish::Nothing, None),
         Err(problem) => {
             problems.push(problem);
-            None
+            // It is not asked for.
+            Families::Single(Family::V4)
         }
     };
-    let addresses = read_addresses(service, spec, &object, &mut problems);
-    let release = annotations::read(
-        &object,
-        service.annotations(),
-        annotations::RELEASE,
-        &mut problems,
-        annotations::release,
-    );
-    let release = release.unwrap_or_default();
-    let (Some(families), true) = (families, problems.is_empty()) else {
-        return Wish::Unclear(problems);
-    };
-    let key = ServiceKey::new(object.namespace.as_str(), object.name.as_str());
-    let annotation = |name| annotations::find(service.annotations(), name).map(|(_, value)| value);
-    let sharing = annotation(annotations::ALLOW_SHARED_IP)
-        .map(|key| Sharing { key: key.to_owned(), backend: backend(spec) });
-    Wish::Addresses(Arc::new(Request {
+    let addresses = read_addresses(service, spec, object, &mut problems);
+    let all = service.annotations();
+    let release = annotations::read(object, all, annotations::RELEASE, &mut problems, annotations::release);
+    let annotation = |name| annotations::find(all, name).map(|(_, value)| value);
+    let readable = Request {
         created: created(service),
-        addresses,
-        pool: annotation(annotations::ADDRESS_POOL).map(Arc::from),
-        sharing,
+        sharing: annotation(annotations::ALLOW_SHARED_IP)
+            .map(|key| Sharing { key: key.to_owned(), backend: backend(spec) }),
         ports: read_ports(spec),
-        labels: service.labels().clone(),
-        release,
-        ..Request::new(key, families)
-    }))
+        labels: labels.clone(),
+        ..Request::new(object.key(), families)
+    };
+    if !problems.is_empty() {
+        return (Wish::Unclear(problems), Some(Box::new(readable)));
+    }
+    let pool = annotation(annotations::ADDRESS_POOL).map(Arc::from);
+    let wish = Request { addresses, pool, release: release.unwrap_or_default(), ..readable };
+    (Wish::Addresses(Arc::new(wish)), None)
 }
 
 /// The families of the cluster addresses: only they can be reached. `None` while there is none.
@@ -336,9 +332,13 @@ fn read_ports(spec: &ServiceSpec) -> BTreeSet<Port> {
         .collect()
 }
 
+fn is_local(spec: &ServiceSpec) -> bool {
+    spec.external_traffic_policy.as_deref() == Some("Local")
+}
+
 /// Services with `externalTrafficPolicy: Local` share an address only if they have the same pods.
 fn backend(spec: &ServiceSpec) -> String {
-    if spec.external_traffic_policy.as_deref() != Some("Local") {
+    if !is_local(spec) {
         return String::new();
     }
     let selector = spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}"));

@@ -40,11 +40,11 @@ impl Finding {
             }
         };
         let object = ObjectRef {
-            api_version: String::new(),
-            kind: "File".to_owned(),
-            namespace: String::new(),
-            name: place.file.display().to_string(),
-            uid: String::new(),
+            api_version: "".into(),
+            kind: "File".into(),
+            namespace: "".into(),
+            name: place.file.display().to_string().into(),
+            uid: "".into(),
         };
         let source = manifests.sources.get(&place.file);
         let text = source.and_then(|source| Some((source.clone(), line(source, place.line)?)));

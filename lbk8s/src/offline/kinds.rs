@@ -45,13 +45,13 @@ impl Kind {
     /// served is a problem.
     pub(super) fn of(manifest: &Manifest, problems: &mut Vec<Problem>) -> Option<Self> {
         let reference = manifest.reference();
-        let (version, kind) = (reference.api_version.as_str(), reference.kind.as_str());
+        let (version, kind) = (&*reference.api_version, &*reference.kind);
         if !version.starts_with(METALLB) {
             return match (version, kind) {
                 ("v1", "Namespace") => Some(Self::Namespace),
                 ("v1", "Node") => Some(Self::Node),
                 ("v1", "Service") => Some(Self::Service),
-                ("v1", "ConfigMap") if reference.name == config_map::NAME => Some(Self::ConfigMap),
+                ("v1", "ConfigMap") if *reference.name == *config_map::NAME => Some(Self::ConfigMap),
                 _ => None,
             };
         }
@@ -89,12 +89,12 @@ pub(super) fn reference(
     problems: &mut Vec<Problem>,
 ) -> Option<ObjectRef> {
     let own = manifest.reference();
-    let in_namespace = |namespace: &str| ObjectRef { namespace: namespace.to_owned(), ..own.clone() };
+    let in_namespace = |namespace: &str| ObjectRef { namespace: namespace.into(), ..own.clone() };
     match kind {
         Kind::Namespace | Kind::Node => Some(in_namespace("")),
         Kind::Service if own.namespace.is_empty() => Some(in_namespace("default")),
         Kind::Service => Some(own),
-        _ if own.namespace == namespace => Some(own),
+        _ if *own.namespace == *namespace => Some(own),
         _ if own.namespace.is_empty() => {
             let message = format!("is missing; taken to be {namespace:?}, elsewhere nobody reads the object");
             problems.push(Problem::new(&own, "NoNamespace", "metadata.namespace", message).warning());
@@ -118,7 +118,7 @@ pub(super) fn decode(
 ) -> Option<Object> {
     let mut value = manifest.value.clone();
     if !reference.namespace.is_empty() {
-        value["metadata"]["namespace"] = json!(reference.namespace);
+        value["metadata"]["namespace"] = json!(&*reference.namespace);
     }
     match kind {
         Kind::Pool => {

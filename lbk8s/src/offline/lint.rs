@@ -39,9 +39,9 @@ fn of_advertisement(world: &World, advertisement: &L2Advertisement, problems: &m
             problems.push(Problem::new(&object, "UnknownPool", path, message).warning());
         }
     }
-    let pool_labels: Vec<&Labels> = pools.iter().map(|pool| &pool.labels).collect();
-    let nodes: Vec<&Labels> = world.nodes.values().map(ResourceExt::labels).collect();
-    let services: Vec<&Labels> = world.services.iter().map(|view| &view.labels).collect();
+    let pool_labels: Vec<Labels> = pools.iter().map(|pool| pool.labels.clone()).collect();
+    let nodes: Vec<Labels> = world.nodes.values().map(|node| node.labels().into()).collect();
+    let services: Vec<Labels> = world.services.iter().map(|view| view.labels.clone()).collect();
     let spec = &advertisement.spec;
     for (field, selectors, what, objects, known) in [
         ("ipAddressPoolSelectors", &spec.ip_address_pool_selectors, "pool", &pool_labels, true),
@@ -66,7 +66,7 @@ fn of_pool(world: &World, pool: &IPAddressPool, problems: &mut Vec<Problem>) {
                 problems.push(Problem::new(&object, "UnknownNamespace", path, message).warning());
             }
         }
-        let labels: Vec<&Labels> = world.namespaces.values().map(ResourceExt::labels).collect();
+        let labels: Vec<Labels> = world.namespaces.values().map(|it| it.labels().into()).collect();
         let path = "spec.serviceAllocation.namespaceSelectors";
         choose_nothing(&object, path, rules.namespace_selectors.as_ref(), "Namespace", &labels, problems);
     }
@@ -87,7 +87,7 @@ fn choose_nothing(
     path: &str,
     selectors: Option<&Vec<LabelSelector>>,
     what: &str,
-    objects: &[&Labels],
+    objects: &[Labels],
     problems: &mut Vec<Problem>,
 ) {
     for (index, written) in selectors.into_iter().flatten().enumerate() {
@@ -115,8 +115,10 @@ pub(super) fn families_apart(world: &World, plan: &Plan) -> Vec<Problem> {
         let about =
             |it: &&Advertisement| it.chooses_pool(&held.pool, &labels) && it.chooses_service(&view.labels);
         let about: Vec<&Advertisement> = advertisements.iter().filter(about).collect();
-        let chosen =
-            world.nodes.iter().filter(|(_, node)| about.iter().any(|it| it.chooses_node(node.labels())));
+        let chosen = world
+            .nodes
+            .iter()
+            .filter(|(_, node)| about.iter().any(|it| it.chooses_node(&node.labels().into())));
         chosen.map(|(name, _)| name).collect()
     };
     let mut problems = Vec::new();
@@ -172,8 +174,8 @@ pub(super) fn advice(world: &World) -> Vec<Problem> {
 fn not_advertised(world: &World, problems: &mut Vec<Problem>) {
     let advertisements = world.advertisements();
     for pool in &world.pools {
-        let name = pool.name_any();
-        if !advertisements.iter().any(|advertisement| advertisement.chooses_pool(&name, pool.labels())) {
+        let (name, labels) = (pool.name_any(), pool.labels().into());
+        if !advertisements.iter().any(|advertisement| advertisement.chooses_pool(&name, &labels)) {
             let message =
                 "is chosen by no L2Advertisement: its addresses are given and nobody answers for them";
             let problem = Problem::new(&ObjectRef::of(pool), "NotAdvertised", "metadata.name", message);

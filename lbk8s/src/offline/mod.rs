@@ -237,7 +237,7 @@ impl World {
     }
 
     fn manifest_of(&self, object: &ObjectRef) -> Option<&Manifest> {
-        let object = ObjectRef { uid: String::new(), ..object.clone() };
+        let object = ObjectRef { uid: "".into(), ..object.clone() };
         self.index.get(&object).map(|index| &self.manifests.objects[*index])
     }
 }

@@ -228,9 +228,9 @@ pub fn problem(finding: &Finding) -> ProblemReport {
     let place = finding.place.as_ref();
     ProblemReport {
         severity: problem.severity,
-        kind: problem.object.kind.clone(),
-        namespace: problem.object.namespace.clone(),
-        name: problem.object.name.clone(),
+        kind: problem.object.kind.to_string(),
+        namespace: problem.object.namespace.to_string(),
+        name: problem.object.name.to_string(),
         path: problem.path.clone(),
         code: problem.code.to_owned(),
         message: problem.message.clone(),

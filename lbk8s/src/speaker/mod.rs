@@ -18,10 +18,11 @@ use lbcore::{
     PoolSpec, Service, ServiceKey, elect_beside,
 };
 
+use crate::objects::announced::AnnouncedService;
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::endpoints::SliceView;
 use crate::objects::leftovers::{Leftover, Leftovers};
-use crate::objects::service::{ServiceView, Wish};
+use crate::several::Several;
 use crate::{ObjectRef, Problem};
 
 /// Something that the watches tell.
@@ -40,7 +41,7 @@ pub enum Change {
     /// The pod with this namespace and name is gone.
     PodGone(String, String),
     /// A Service is there in this form.
-    Service(Box<ServiceView>),
+    Service(Box<AnnouncedService>),
     /// A Service is gone.
     ServiceGone(ServiceKey),
     /// An endpoint slice is there in this form.
@@ -132,7 +133,7 @@ impl Default for Rules {
 struct Owned {
     interfaces: Interfaces,
     /// The Services that were told of it.
-    told: BTreeSet<ServiceKey>,
+    told: Vec<ServiceKey>,
 }
 
 /// The state of a speaker. It knows no client, no clock and no socket.
@@ -155,10 +156,10 @@ pub struct Speaker {
     /// The interfaces of nodes, as their speakers tell of them.
     interfaces: BTreeMap<String, Vec<Interface>>,
     leftovers: Leftovers,
-    services: BTreeMap<ServiceKey, ServiceView>,
+    services: BTreeMap<ServiceKey, Box<AnnouncedService>>,
     slices: BTreeMap<ServiceKey, SliceView>,
-    slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
-    users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    slices_of: Several<ServiceKey, ServiceKey>,
+    users: Several<IpAddr, ServiceKey>,
     owned: BTreeMap<IpAddr, Owned>,
     /// Addresses that were given since this speaker knows everything, until they have their first owner.
     given: BTreeSet<IpAddr>,
@@ -188,8 +189,8 @@ impl Speaker {
             leftovers: Leftovers::default(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
-            slices_of: BTreeMap::new(),
-            users: BTreeMap::new(),
+            slices_of: Several::default(),
+            users: Several::default(),
             owned: BTreeMap::new(),
             given: BTreeSet::new(),
             orphans: BTreeMap::new(),
@@ -216,7 +217,7 @@ impl Speaker {
             Change::Leftover(leftover, present) => self.set_leftovers(|it| it.set(leftover, present)),
             Change::PodGone(namespace, name) => self.set_leftovers(|it| it.pod_gone(&namespace, &name)),
             Change::Service(view) => {
-                let touched = self.set_service(*view);
+                let touched = self.set_service(view);
                 self.follow_held(touched)
             }
             Change::ServiceGone(key) => {
@@ -246,15 +247,16 @@ impl Speaker {
 
     /// The addresses of the other family that the Services of `address` have.
     fn beside(&self, address: IpAddr) -> BTreeSet<IpAddr> {
-        let keys = self.users.get(&address).into_iter().flatten();
-        let addresses = keys.flat_map(|key| self.addresses_of(key));
-        addresses.filter(|other| other.is_ipv4() != address.is_ipv4()).collect()
+        let addresses = self.users.of(&address).iter().flat_map(|key| self.addresses_of(key));
+        addresses.copied().filter(|other| other.is_ipv4() != address.is_ipv4()).collect()
     }
 
     /// Who answers for an address, and why not others; `None` if no Service has it.
     #[must_use]
     pub fn ownership(&self, address: IpAddr) -> Option<Ownership> {
-        self.users.get(&address)?;
+        if !self.users.has(&address) {
+            return None;
+        }
         let Some(announced) = self.announced(address) else {
             let nobody = Some(Nobody::NotFromPool { address });
             return Some(Ownership {
@@ -272,8 +274,8 @@ impl Speaker {
 
     /// An address with all that decides who answers for it; `None` if it was not given from a pool.
     fn announced(&self, address: IpAddr) -> Option<Announced> {
-        let keys = self.users.get(&address)?;
-        let views: Vec<&ServiceView> = keys.iter().map(|key| &self.services[key]).collect();
+        let users = self.users.of(&address).iter();
+        let views: Vec<&AnnouncedService> = users.map(|key| &*self.services[key]).collect();
         let (pool, pool_labels) = self.pool_of(address, &views)?;
         let services = views.iter().map(|view| Service {
             key: view.key.clone(),
@@ -289,9 +291,10 @@ impl Speaker {
 
     /// The pool of an address with its labels: the one on record if it can be right, else the one whose ranges the
     /// address is in, else, when that pool is gone, its name alone.
-    fn pool_of(&self, address: IpAddr, views: &[&ServiceView]) -> Option<(String, Labels)> {
-        let kept = |view: &&ServiceView| view.kept.get(&address).map(|kept| kept.pool.clone());
-        let recorded = views.iter().find_map(|view| kept(view).or_else(|| view.recorded_pool.clone()));
+    fn pool_of(&self, address: IpAddr, views: &[&AnnouncedService]) -> Option<(String, Labels)> {
+        let kept = |view: &AnnouncedService| view.kept.get(&address).map(|kept| kept.pool.clone());
+        let beside = |view: &AnnouncedService| view.recorded_pool.as_deref().map(str::to_owned);
+        let recorded = views.iter().find_map(|view| kept(view).or_else(|| beside(view)));
         if let Some(name) = &recorded
             && let Some(labels) = self.config.recorded_pool(name, address)
         {
@@ -312,7 +315,7 @@ impl Speaker {
         let held = self
             .services
             .values()
-            .flat_map(|view| shown(view).into_iter().map(|address| (address, view.recorded_pool.as_deref())));
+            .flat_map(|view| view.addresses.iter().map(|address| (*address, view.recorded_pool.as_deref())));
         self.config.set_held(held);
         let (pools, advertisements) = (self.config.pools(), self.config.advertisements());
         let changed = pools != self.configured_pools || advertisements != self.advertisements;
@@ -340,8 +343,7 @@ impl Speaker {
 
     /// The addresses of a Service that this node answers for.
     pub fn owned_of(&self, service: &ServiceKey) -> impl Iterator<Item = IpAddr> {
-        let addresses = self.services.get(service).map(shown).unwrap_or_default();
-        addresses.into_iter().filter(|address| self.owned.contains_key(address))
+        self.addresses_of(service).iter().copied().filter(|address| self.owned.contains_key(address))
     }
 
     /// Whether this node answers for IPv6 of a Service that has both families, and another node for IPv4.
@@ -355,7 +357,7 @@ impl Speaker {
 
     /// The Services that have an address, by key.
     pub fn keys_of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
-        self.users.get(&address).into_iter().flatten()
+        self.users.of(&address).iter()
     }
 
     /// Whether MetalLB's speakers answer, so that this one does not.
@@ -382,8 +384,7 @@ impl Speaker {
 
     /// The Services that have an address.
     pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ObjectRef> {
-        let keys = self.users.get(&address).into_iter().flatten();
-        keys.filter_map(|key| self.services.get(key)).map(|view| &view.object)
+        self.users.of(&address).iter().filter_map(|key| self.services.get(key)).map(|view| &view.object)
     }
 
     fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
@@ -397,7 +398,7 @@ impl Speaker {
         let is_new = is_settled && self.given.remove(&address);
         let before = self.owned.remove(&address);
         let told = before.iter().flat_map(|owned| &owned.told);
-        let users = self.users.get(&address).cloned().unwrap_or_default();
+        let users = self.users.of(&address).to_vec();
         if before.is_some() || wanted.is_some() {
             self.changed.extend(told.chain(&users).cloned());
         }
@@ -406,13 +407,12 @@ impl Speaker {
             effects.extend(before.map(|_| Effect::Withdraw { address, why: why() }));
             return effects;
         };
-        let (known, told) =
-            before.map_or((None, BTreeSet::new()), |owned| (Some(owned.interfaces), owned.told));
+        let (known, told) = before.map_or((None, Vec::new()), |owned| (Some(owned.interfaces), owned.told));
         if known.as_ref() != Some(&interfaces) {
             effects.push(Effect::Announce { address, interfaces: interfaces.clone(), is_new });
         }
         // Who shares an address from now on is told as well who announces it.
-        let joined = users.difference(&told).filter_map(|key| self.services.get(key));
+        let joined = users.iter().filter(|key| !told.contains(key)).filter_map(|key| self.services.get(key));
         effects.extend(joined.map(|view| Effect::Owner { service: view.object.clone(), address, apart }));
         self.owned.insert(address, Owned { interfaces, told: users });
         effects
@@ -455,10 +455,9 @@ impl Speaker {
     }
 
     fn endpoints(&self, service: &ServiceKey) -> Endpoints {
-        match self.slices_of.get(service) {
-            Some(slices) => SliceView::together(slices.iter().map(|key| &self.slices[key])),
-            None if self.rules.without_slices == WithoutSlices::Served => Endpoints::Assumed,
-            None => SliceView::together([]),
+        match self.slices_of.of(service) {
+            [] if self.rules.without_slices == WithoutSlices::Served => Endpoints::Assumed,
+            slices => SliceView::together(slices.iter().map(|key| &self.slices[key])),
         }
     }
 
@@ -466,15 +465,7 @@ impl Speaker {
         self.users.keys().chain(self.owned.keys()).copied().collect()
     }
 
-    fn addresses_of(&self, service: &ServiceKey) -> BTreeSet<IpAddr> {
-        self.services.get(service).map(shown).unwrap_or_default().into_iter().collect()
-    }
-}
-
-/// The addresses that a Service shows, if it is ours and of the right type.
-fn shown(view: &ServiceView) -> Vec<IpAddr> {
-    match view.wish {
-        Wish::Addresses(_) | Wish::Unclear(_) => view.addresses(),
-        Wish::Nothing | Wish::NotOurs => Vec::new(),
+    fn addresses_of(&self, service: &ServiceKey) -> &[IpAddr] {
+        self.services.get(service).map(|view| &*view.addresses).unwrap_or_default()
     }
 }

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use lbcore::ownership::Interface;
 use lbcore::{Node, ServiceKey};
 
-use super::{Speaker, shown};
+use super::Speaker;
+use crate::objects::announced::AnnouncedService;
 use crate::objects::endpoints::SliceView;
 use crate::objects::leftovers::Leftovers;
-use crate::objects::service::ServiceView;
 
 impl Speaker {
     pub(super) fn set_interfaces(
@@ -53,39 +53,31 @@ impl Speaker {
         if matters && self.configure() { self.all_addresses() } else { touched }
     }
 
-    pub(super) fn set_service(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
-        let known = |address: &IpAddr| self.users.contains_key(address);
-        let given: Vec<IpAddr> = shown(&view).into_iter().filter(|address| !known(address)).collect();
+    pub(super) fn set_service(&mut self, view: Box<AnnouncedService>) -> BTreeSet<IpAddr> {
         if self.listed {
-            self.given.extend(given);
+            self.given.extend(view.addresses.iter().filter(|address| !self.users.has(*address)));
         }
         let mut touched = self.forget_service(&view.key);
-        for address in shown(&view) {
-            self.users.entry(address).or_default().insert(view.key.clone());
-            touched.insert(address);
+        for address in &view.addresses {
+            self.users.insert(*address, view.key.clone());
+            touched.insert(*address);
         }
         self.services.insert(view.key.clone(), view);
         touched
     }
 
     pub(super) fn forget_service(&mut self, key: &ServiceKey) -> BTreeSet<IpAddr> {
-        let touched = self.addresses_of(key);
-        for address in &touched {
-            if let Some(users) = self.users.get_mut(address) {
-                users.remove(key);
-                if users.is_empty() {
-                    self.users.remove(address);
-                }
-            }
+        let Some(view) = self.services.remove(key) else { return BTreeSet::new() };
+        for address in &view.addresses {
+            self.users.remove(address, key);
         }
-        self.services.remove(key);
-        touched
+        view.addresses.iter().copied().collect()
     }
 
     pub(super) fn set_slice(&mut self, view: SliceView) -> BTreeSet<IpAddr> {
         let mut touched = self.forget_slice(&view.key);
         if let Some(service) = &view.service {
-            self.slices_of.entry(service.clone()).or_default().insert(view.key.clone());
+            self.slices_of.insert(service.clone(), view.key.clone());
             touched.extend(self.addresses_of(service));
         }
         self.slices.insert(view.key.clone(), view);
@@ -96,12 +88,7 @@ impl Speaker {
         let Some(service) = self.slices.remove(key).and_then(|view| view.service) else {
             return BTreeSet::new();
         };
-        if let Some(slices) = self.slices_of.get_mut(&service) {
-            slices.remove(key);
-            if slices.is_empty() {
-                self.slices_of.remove(&service);
-            }
-        }
-        self.addresses_of(&service)
+        self.slices_of.remove(&service, key);
+        self.addresses_of(&service).iter().copied().collect()
     }
 }

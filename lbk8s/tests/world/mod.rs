@@ -8,6 +8,7 @@ pub(crate) mod pure;
 
 use std::net::IpAddr;
 
+use lbk8s::objects::announced::AnnouncedService;
 use lbk8s::objects::config::ConfigChange;
 use lbk8s::objects::service::ServiceView;
 use serde_json::{Value, json};
@@ -115,6 +116,11 @@ pub(crate) fn config_change(object: &Value) -> Box<ConfigChange> {
 pub(crate) fn view(service: &Value) -> Box<ServiceView> {
     let service = serde_json::from_value(service.clone()).unwrap();
     Box::new(ServiceView::read(&service, &None))
+}
+
+/// The same as a speaker sees it.
+pub(crate) fn announced(service: &Value) -> Box<AnnouncedService> {
+    Box::new(AnnouncedService::from(*view(service)))
 }
 
 /// The addresses that a Service shows.

@@ -86,9 +86,9 @@ impl Kept {
 
     /// Whether the object at fault says so itself.
     pub(super) fn shows(&self, problem: &Problem) -> bool {
-        let conditions = match problem.object.kind.as_str() {
-            "IPAddressPool" => self.of_pools.get(&problem.object.name),
-            "L2Advertisement" => self.of_advertisements.get(&problem.object.name),
+        let conditions = match &*problem.object.kind {
+            "IPAddressPool" => self.of_pools.get(&*problem.object.name),
+            "L2Advertisement" => self.of_advertisements.get(&*problem.object.name),
             _ => None,
         };
         let ours = conditions.into_iter().flatten().find(|condition| condition.type_ == IN_FORCE);
@@ -132,12 +132,12 @@ impl Kept {
         let none = Vec::new();
         for object in controller.objects() {
             if object.kind == "IPAddressPool" {
-                let shown = self.of_pools.get(&object.name).unwrap_or(&none);
-                self.pools.want(object.name.clone(), controller.pool_status(object, shown));
+                let shown = self.of_pools.get(&*object.name).unwrap_or(&none);
+                self.pools.want(object.name.to_string(), controller.pool_status(object, shown));
             } else {
-                let shown = self.of_advertisements.get(&object.name).unwrap_or(&none);
+                let shown = self.of_advertisements.get(&*object.name).unwrap_or(&none);
                 let conditions = controller.advertisement_conditions(object, shown);
-                self.advertisements.want(object.name.clone(), conditions);
+                self.advertisements.want(object.name.to_string(), conditions);
             }
         }
         self.state.want((), configuration_state::says(controller.problems()));

@@ -90,11 +90,11 @@ fn bgp(client: &Client, namespace: &str) -> impl Iterator<Item = Watch<Heard>> {
     bgp::KINDS.into_iter().map(move |kind| {
         let resource = bgp::resource(kind);
         let object = move |namespace: String, name: String| ObjectRef {
-            api_version: format!("metallb.io/{}", kind.1),
-            kind: kind.0.to_owned(),
-            namespace,
-            name,
-            uid: String::new(),
+            api_version: format!("metallb.io/{}", kind.1).into(),
+            kind: kind.0.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: "".into(),
         };
         let change =
             |object, present| Heard::Change(Change::Config(Box::new(ConfigChange::Bgp { object, present })));
@@ -104,7 +104,9 @@ fn bgp(client: &Client, namespace: &str) -> impl Iterator<Item = Watch<Heard>> {
                 config(),
                 |it| (it.namespace().unwrap_or_default(), it.name_any(), it.uid().unwrap_or_default()),
             ),
-            move |(namespace, name, uid)| change(ObjectRef { uid, ..object(namespace, name) }, true),
+            move |(namespace, name, uid)| {
+                change(ObjectRef { uid: uid.into(), ..object(namespace, name) }, true)
+            },
             move |namespace, name| change(object(namespace, name), false),
         )
     })

@@ -218,7 +218,7 @@ impl Running {
 
     /// Whether this node answered for a Service before this process began.
     fn was_ours(&self, service: &crate::ObjectRef) -> bool {
-        let key = ServiceKey::new(service.namespace.as_str(), service.name.as_str());
+        let key = service.key();
         [false, true].iter().any(|second| self.before.contains(&statuses::name(&key, *second)))
     }
 

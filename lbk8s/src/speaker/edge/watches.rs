@@ -11,6 +11,7 @@ use super::Settings;
 use super::statuses;
 use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
+use crate::objects::announced::AnnouncedService;
 use crate::objects::endpoints::SliceView;
 use crate::objects::exclude;
 use crate::objects::facts::NodeFacts;
@@ -75,7 +76,7 @@ pub(super) fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<H
             follow(
                 Api::<Service>::all(client.clone()),
                 config().fields("spec.type=LoadBalancer"),
-                move |it| ServiceView::read(it, &class),
+                move |it| AnnouncedService::from(ServiceView::read(it, &class)),
             ),
             move |view| set(Change::Service(Box::new(view))),
             move |namespace, name, _| set(Change::ServiceGone(key(namespace, name))),
