@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use lblab::Nic;
 use lbnet::filter::Protocol;
 use lbnet::wire::Operation;
-use lbnet::{ArpFrame, NdpFrame, Solicitation};
+use lbnet::{ArpFrame, MacAddr, NdpFrame, Solicitation};
 use socket2::Socket;
 
 use crate::packet;
 
 /// How long an answer is waited for.
 pub const PATIENCE: Duration = Duration::from_millis(500);
+/// How often [`Asker::first_answer`] asks.
+const EVERY: Duration = Duration::from_millis(1);
+/// Nobody answers who has not done so within this time.
+const SILENCE: Duration = Duration::from_millis(20);
 
 /// Asks by a socket that blocks: waiting for an answer costs no more than the kernel takes to wake a thread.
 #[derive(Debug)]
@@ -34,6 +38,25 @@ pub enum Heard {
 }
 
 impl Asker {
+    /// An asker on an interface of this host that has an IPv4 address.
+    ///
+    /// # Errors
+    /// There is no such interface, or what the kernel says.
+    pub fn on_interface(name: &str) -> io::Result<Self> {
+        let all = pnet_datalink::interfaces();
+        let missing = |what: &str| io::Error::new(ErrorKind::NotFound, format!("{name}: {what}"));
+        let found =
+            all.iter().find(|it| it.name == name).ok_or_else(|| missing("there is no such interface"))?;
+        let own = found.ips.iter().find_map(|it| match it.ip() {
+            IpAddr::V4(own) => Some(own),
+            IpAddr::V6(_) => None,
+        });
+        let own = own.ok_or_else(|| missing("it has no IPv4 address"))?;
+        let mac = found.mac.ok_or_else(|| missing("it has no hardware address"))?;
+        let nic = Nic { mac: MacAddr::from(mac.octets()), ..Nic::new(name, own) };
+        Self::open(nic, found.index, Protocol::Arp)
+    }
+
     /// An asker on the interface `nic` of the calling thread's namespace, which has this index.
     ///
     /// # Errors
@@ -92,6 +115,53 @@ impl Asker {
             }
             _ => Heard::Other,
         }
+    }
+
+    /// Asks for `target` every millisecond until somebody answers; the moment of the answer.
+    ///
+    /// # Errors
+    /// Nobody answers within `patience`, or what the kernel says.
+    pub fn first_answer(&self, target: IpAddr, patience: Duration) -> io::Result<Instant> {
+        let question = self.question(target);
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            self.send(&question)?;
+            if let Some(answered) = self.answered(target, EVERY)? {
+                return Ok(answered);
+            }
+        }
+        Err(io::Error::new(ErrorKind::TimedOut, format!("nobody answers for {target}")))
+    }
+
+    /// Waits until nobody answers for `target` any more.
+    ///
+    /// # Errors
+    /// Somebody still does so after `patience`, or what the kernel says.
+    pub fn last_answer(&self, target: IpAddr, patience: Duration) -> io::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            self.send(&self.question(target))?;
+            if self.answered(target, SILENCE)?.is_none() {
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(ErrorKind::TimedOut, format!("somebody still answers for {target}")))
+    }
+
+    /// The moment of the next answer for `target`, if there is one within `time`.
+    fn answered(&self, target: IpAddr, time: Duration) -> io::Result<Option<Instant>> {
+        let begun = Instant::now();
+        self.socket.set_read_timeout(Some(time))?;
+        let mut answered = None;
+        while answered.is_none() && begun.elapsed() < time {
+            match self.hear()? {
+                Some(Heard::Answer(address)) if address == target => answered = Some(Instant::now()),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        self.socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(answered)
     }
 
     /// Asks for `target` and waits for the answer; how long that took, or nothing if none came. Announcements that

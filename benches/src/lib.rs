@@ -100,7 +100,7 @@ pub fn measure(groups: &[Group]) -> site::Result<Vec<Figure>> {
         }
         measured.extend(takeover);
         if wanted(Group::Cluster) {
-            measured.extend(figures::cluster::measure().await?);
+            measured.extend(figures::cluster::measure(&site).await?);
         }
         if wanted(Group::Memory) {
             measured.extend(figures::memory::measure(&site).await?);

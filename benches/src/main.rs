@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use benches::asker::Asker;
 use benches::cluster::{self, Plan, Server};
 use benches::site::Result;
 use benches::{Figure, Group};
@@ -50,6 +51,9 @@ struct ClusterArguments {
     /// How many services are measured one at a time
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     samples: usize,
+    /// Ask by ARP too, out of this interface of this host: the LAN must be one that a speaker announces on
+    #[arg(long, value_name = "NAME")]
+    arp_interface: Option<String>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -78,7 +82,8 @@ fn in_cluster(arguments: &ClusterArguments) -> Result<Vec<Figure>> {
     runtime.block_on(async {
         let client = connect(&arguments.kubeconfig).await?;
         let name = format!("Kubernetes {}", client.apiserver_version().await?.git_version);
-        let server = Server { client, namespace: &arguments.namespace, name: &name };
+        let asker = arguments.arp_interface.as_deref().map(Asker::on_interface).transpose()?;
+        let server = Server { client, namespace: &arguments.namespace, name: &name, asker };
         let (present, at_once, samples) = (arguments.present.clone(), arguments.at_once, arguments.samples);
         cluster::measure(server, &Plan { present, at_once, samples }, None).await
     })

@@ -69,6 +69,15 @@ impl Site {
         Ok(self.client.run(move || async move { work(&Asker::open(nic, index, protocol)?) }).await??)
     }
 
+    /// An asker on the client, to be used from any thread.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn asker(&self, protocol: Protocol) -> Result<Asker> {
+        let (nic, index) = (self.client_nic.clone(), self.client_index);
+        Ok(self.client.run(move || async move { Asker::open(nic, index, protocol) }).await??)
+    }
+
     /// Starts answering on the node, for nothing yet.
     ///
     /// # Errors

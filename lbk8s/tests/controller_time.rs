@@ -3,12 +3,13 @@
 
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use lbcore::{Remembered, ServiceKey};
 use lbk8s::objects::annotations::{COOL_DOWN, REMEMBERED, RESERVE, STATE, STICKY};
 use lbk8s::objects::pool::write_remembered;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use world::pure::{World, annotate};
@@ -175,4 +176,70 @@ fn of_very_many_the_last_are_written_and_all_fit_into_an_annotation() {
     // Kubernetes refuses more than this of all annotations together.
     assert!(text.len() <= 256 * 1024, "{} bytes", text.len());
     assert_eq!(write_remembered(vec![]), None);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Come(u8),
+    Go(u8),
+    /// Somebody takes everything out of its status.
+    Wipe(u8),
+    /// By so many seconds, also backwards.
+    ClockJumps(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    const YEARS: i64 = 10 * 365 * 24 * 3600;
+    prop_oneof![
+        3 => (0_u8..8).prop_map(Step::Come),
+        1 => (0_u8..8).prop_map(Step::Go),
+        3 => (0_u8..8).prop_map(Step::Wipe),
+        1 => (-YEARS..YEARS).prop_map(Step::ClockJumps),
+        2 => (-20_i64..20).prop_map(Step::ClockJumps),
+    ]
+}
+
+fn play(steps: Vec<Step>) {
+    let mut world = World::of(&[sticky_pool()]);
+    let mut there: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (turn, step) in steps.into_iter().enumerate() {
+        let name = |number: u8| format!("s{number}");
+        match step {
+            Step::Come(it) if !there.contains_key(&name(it)) => {
+                world.tell(service(&name(it), u32::try_from(turn).unwrap()));
+                world.settle();
+                there.insert(name(it), world.shows(&name(it)));
+            }
+            Step::Go(it) if there.remove(&name(it)).is_some() => world.tell_gone("Service", &name(it)),
+            Step::Wipe(it) if there.contains_key(&name(it)) => {
+                world.edit("Service", &name(it), &json!({"status": {"loadBalancer": {"ingress": null}}}));
+            }
+            Step::ClockJumps(seconds) => world.pass(seconds),
+            _ => {}
+        }
+        world.settle();
+    }
+    // As long as somebody who keeps wiping is backed off from at most.
+    for _ in 0..300 {
+        world.pass(1);
+        world.settle();
+    }
+    let distinct: BTreeSet<&String> = there.values().flatten().collect();
+    assert_eq!(distinct.len(), there.len(), "{there:?}");
+    for (name, address) in &there {
+        assert_eq!(&world.shows(name), address, "{name} has what it was given first");
+    }
+    world.settle_memory();
+    world.check_restart();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn whatever_the_clock_does_each_service_shows_what_it_was_given_first(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        play(steps);
+    }
 }

@@ -2,6 +2,7 @@
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use lbk8s::objects::metallb::{IPAddressPool, L2Advertisement};
@@ -21,6 +22,9 @@ const NOBODY: &str = "lbd.io/nobody";
 #[derive(Debug, Clone)]
 pub struct Load {
     services: Api<Service>,
+    slices: Api<EndpointSlice>,
+    /// Each service has an endpoint, so that it is announced.
+    served: bool,
     pools: Api<IPAddressPool>,
     advertisements: Api<L2Advertisement>,
 }
@@ -31,9 +35,17 @@ impl Load {
     pub fn new(client: &Client, namespace: &str) -> Self {
         Self {
             services: Api::namespaced(client.clone(), "default"),
+            slices: Api::namespaced(client.clone(), "default"),
+            served: false,
             pools: Api::namespaced(client.clone(), namespace),
             advertisements: Api::namespaced(client.clone(), namespace),
         }
+    }
+
+    /// The same with an endpoint for each service, so that it is announced.
+    #[must_use]
+    pub fn served(self) -> Self {
+        Self { served: true, ..self }
     }
 
     /// The services, for a watch.
@@ -78,6 +90,26 @@ impl Load {
     /// # Errors
     /// The API server refuses it.
     pub async fn create(&self, name: &str) -> Result<()> {
+        self.create_endpoint(name).await?;
+        self.create_service(name).await
+    }
+
+    /// Makes the endpoint of a service, if each has one.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn create_endpoint(&self, name: &str) -> Result<()> {
+        if self.served {
+            self.slices.create(&PostParams::default(), &endpoint(name)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a service that asks for an address of the pool, and nothing else.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn create_service(&self, name: &str) -> Result<()> {
         self.services.create(&PostParams::default(), &service(name, None)?).await?;
         Ok(())
     }
@@ -87,6 +119,9 @@ impl Load {
     /// # Errors
     /// The API server refuses it.
     pub async fn delete(&self, name: &str) -> Result<()> {
+        if self.served {
+            gone(self.slices.delete(name, &DeleteParams::default()).await.map(drop))?;
+        }
         gone(self.services.delete(name, &DeleteParams::default()).await.map(drop))
     }
 
@@ -140,6 +175,11 @@ impl Load {
     pub async fn clear(&self) -> Result<()> {
         let ours = self.services.list(&ListParams::default().labels(LABEL)).await?;
         self.delete_all(ours.items.iter().map(ResourceExt::name_any)).await?;
+        let slices = self.slices.list(&ListParams::default().labels(LABEL)).await?;
+        let delete = |slice: EndpointSlice| async move {
+            gone(self.slices.delete(&slice.name_any(), &DeleteParams::default()).await.map(drop))
+        };
+        all(stream::iter(slices.items.into_iter().map(delete))).await?;
         self.delete_pool().await?;
         gone(self.advertisements.delete(NAME, &DeleteParams::default()).await.map(drop))
     }
@@ -154,8 +194,22 @@ fn service(name: &str, class: Option<&str>) -> Result<Service> {
     }
     // No other pool may serve it meanwhile.
     let annotations = json!({"metallb.io/address-pool": NAME});
-    let metadata = json!({"name": name, "labels": {LABEL: "yes"}, "annotations": annotations});
+    // Nobody is to reach it, so kube-proxy need not know of it.
+    let labels = json!({LABEL: "yes", "service.kubernetes.io/service-proxy-name": "none"});
+    let metadata = json!({"name": name, "labels": labels, "annotations": annotations});
     Ok(serde_json::from_value(json!({"metadata": metadata, "spec": spec}))?)
+}
+
+/// An endpoint of a service, on no node: with the policy `Cluster` any node announces it.
+fn endpoint(name: &str) -> Result<EndpointSlice> {
+    let labels = json!({LABEL: "yes", "kubernetes.io/service-name": name});
+    let endpoint = json!({"addresses": ["10.244.0.1"], "conditions": {"ready": true}});
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [endpoint],
+        "ports": [{"port": 8080, "protocol": "TCP"}],
+    }))?)
 }
 
 async fn all(jobs: impl Stream<Item = impl Future<Output = Result<()>>>) -> Result<()> {

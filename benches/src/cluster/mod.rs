@@ -5,6 +5,7 @@
 mod load;
 mod seen;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Event;
@@ -14,6 +15,7 @@ use kube::{Api, Client};
 pub use load::Load;
 pub use seen::Seen;
 
+use crate::asker::Asker;
 use crate::site::Result;
 use crate::{Figure, percentile};
 
@@ -24,6 +26,8 @@ const LABEL: &str = "lbd.io/figures";
 /// Between two looks whether anything still changes; and how often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOKS: usize = 300;
+/// How long an answer on the LAN is waited for, and for the last one to be over.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Before the next one of those that are measured one at a time.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -39,7 +43,6 @@ pub struct Plan {
 }
 
 /// Where is measured.
-#[derive(Clone)]
 pub struct Server<'a> {
     /// The way to it.
     pub client: Client,
@@ -47,6 +50,8 @@ pub struct Server<'a> {
     pub namespace: &'a str,
     /// What it is called in the figures.
     pub name: &'a str,
+    /// Who asks on the LAN where speakers announce, if their answers are measured too.
+    pub asker: Option<Asker>,
 }
 
 /// The status writes of services so far, where they are counted.
@@ -58,10 +63,12 @@ pub type Writes<'a> = Option<&'a dyn Fn() -> u64>;
 /// The API server refuses something, or nobody gives addresses.
 pub async fn measure(server: Server<'_>, plan: &Plan, writes: Writes<'_>) -> Result<Vec<Figure>> {
     let load = Load::new(&server.client, server.namespace);
+    let load = if server.asker.is_some() { load.served() } else { load };
     load.clear().await?;
     let seen = Seen::start(load.services().clone()).await?;
     let events = Api::namespaced(server.client, "default");
-    let mut measuring = Measuring { load, seen, events, on: server.name, writes, few: None, figures: vec![] };
+    let (on, asker, few, figures) = (server.name, server.asker, BTreeMap::new(), Vec::new());
+    let mut measuring = Measuring { load, seen, events, on, asker, writes, few, figures };
     let measured = measuring.all(plan).await;
     // Deleted in either case; the first error is the one to tell.
     let cleared = measuring.load.clear().await;
@@ -73,9 +80,10 @@ struct Measuring<'a> {
     seen: Seen,
     events: Api<Event>,
     on: &'a str,
+    asker: Option<Asker>,
     writes: Writes<'a>,
-    /// How long it took with the fewest present, and how many these are.
-    few: Option<(usize, Vec<Duration>)>,
+    /// How long each thing took with the fewest present, and how many these are.
+    few: BTreeMap<&'static str, (usize, Vec<Duration>)>,
     figures: Vec<Figure>,
 }
 
@@ -103,34 +111,52 @@ impl Measuring<'_> {
         Ok(())
     }
 
-    /// From the moment before the request that creates a service to that in which the watch tells its address.
+    /// From the moment before the request that creates a service to that in which the watch tells its address, and to
+    /// the first answer on the LAN.
     async fn one_at_a_time(&mut self, present: usize, samples: usize) -> Result<()> {
         let missing: Vec<_> = names("present", present).filter(|name| !self.seen.is_there(name)).collect();
         self.load.create_all(missing.into_iter()).await?;
         self.seen.until("those that are present", |seen| seen.with_address() == present).await?;
         self.quiet().await?;
-        let (before, mut taken) = (self.written(), Vec::new());
+        let before = self.written();
+        let (mut in_status, mut on_the_lan) = (Vec::new(), Vec::new());
         for name in names("sample", samples) {
+            self.load.create_endpoint(&name).await?;
             let started = Instant::now();
-            self.load.create(&name).await?;
-            taken.push(self.seen.until("an address", |seen| seen.has_address(&name)).await? - started);
+            self.load.create_service(&name).await?;
+            in_status.push(self.seen.until("an address", |seen| seen.has_address(&name)).await? - started);
+            let asked = self.asker.as_ref().zip(self.seen.address(&name));
+            if let Some((asker, address)) = asked {
+                on_the_lan.push(asker.first_answer(address, PATIENCE)? - started);
+            }
             self.load.delete(&name).await?;
             self.seen.until("a deletion", |seen| !seen.is_there(&name)).await?;
+            if let Some((asker, address)) = asked {
+                // The next one gets the same address, and an answer from before would count for it.
+                asker.last_answer(address, PATIENCE)?;
+            }
             tokio::time::sleep(PAUSE).await;
         }
-        for (what, share) in [("median", 50), ("p99", 99)] {
-            let on = self.on;
-            let name = format!("service created to address in status, {what}, {present} present ({on})");
+        self.tell("service created to address in status", present, in_status);
+        if self.asker.is_some() {
+            self.tell("service created to first ARP answer", present, on_the_lan);
+        }
+        self.count_writes(before, samples, &format!("one at a time, {present} present"));
+        Ok(())
+    }
+
+    fn tell(&mut self, what: &'static str, present: usize, taken: Vec<Duration>) {
+        let on = self.on;
+        for (share, name) in [(50, "median"), (99, "p99")] {
+            let name = format!("{what}, {name}, {present} present ({on})");
             let figure = Figure::new(name, ms(percentile(taken.clone(), share)), "ms", "");
-            self.figures.push(match &self.few {
+            self.figures.push(match self.few.get(what) {
                 Some((few, took)) => Figure { target: "does not grow with the number present", ..figure }
                     .beside(format!("with {few} present"), ms(percentile(took.clone(), share))),
                 None => figure,
             });
         }
-        self.count_writes(before, samples, &format!("one at a time, {present} present"));
-        self.few.get_or_insert((present, taken));
-        Ok(())
+        self.few.entry(what).or_insert((present, taken));
     }
 
     /// All wait for a pool: from the moment before it is made to that in which the watch tells the last address.

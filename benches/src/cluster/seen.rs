@@ -1,6 +1,7 @@
 //! The services as a watch tells of them, with the moment of each change.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -23,8 +24,8 @@ const LONGEST: Duration = Duration::from_mins(10);
 pub struct Seen {
     told: UnboundedReceiver<Told>,
     task: AbortHandle,
-    /// Whether it has an address, by the name.
-    services: BTreeMap<String, bool>,
+    /// The first address of each, by the name.
+    services: BTreeMap<String, Option<IpAddr>>,
     with_address: usize,
     changes: u64,
 }
@@ -35,15 +36,16 @@ struct Told(Instant, Change);
 
 #[derive(Debug)]
 enum Change {
-    Set { name: String, has_address: bool },
+    Set { name: String, address: Option<IpAddr> },
     Gone(String),
     Synced,
 }
 
 fn view(service: &Service) -> Change {
     let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let has_address = status.and_then(|it| it.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty());
-    Change::Set { name: service.name_any(), has_address }
+    let ingress = status.and_then(|it| it.ingress.as_ref()).and_then(|ingress| ingress.first());
+    let address = ingress.and_then(|first| first.ip.as_ref()?.parse().ok());
+    Change::Set { name: service.name_any(), address }
 }
 
 impl Seen {
@@ -87,7 +89,13 @@ impl Seen {
     /// Whether this one has an address.
     #[must_use]
     pub fn has_address(&self, name: &str) -> bool {
-        self.services.get(name).copied().unwrap_or_default()
+        self.address(name).is_some()
+    }
+
+    /// The first address of this one.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<IpAddr> {
+        self.services.get(name).copied().flatten()
     }
 
     /// Whether this one is there.
@@ -132,14 +140,14 @@ impl Seen {
     fn take_in(&mut self, change: Change) {
         self.changes += 1;
         let before = match change {
-            Change::Set { name, has_address } => {
-                self.with_address += usize::from(has_address);
-                self.services.insert(name, has_address)
+            Change::Set { name, address } => {
+                self.with_address += usize::from(address.is_some());
+                self.services.insert(name, address)
             }
             Change::Gone(name) => self.services.remove(&name),
             Change::Synced => None,
         };
-        self.with_address -= usize::from(before == Some(true));
+        self.with_address -= usize::from(before.flatten().is_some());
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use kube::Api;
 use kube::api::PostParams;
 use lbk8s::controller::{Settings, run};
 use lbk8s::{CONFIG_NAMESPACE, Store, objects::metallb};
+use lbnet::filter::Protocol;
 use serde_json::json;
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::Figure;
 use crate::cluster::{self, Plan, Server};
 use crate::program::Served;
-use crate::site::Result;
+use crate::site::{Result, Site};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -47,15 +48,21 @@ pub fn reconcile(count: usize) -> Result<()> {
     })
 }
 
-/// Measures what [`crate::cluster`] does, with `lbd controller` and the store in different processes.
+/// Measures what [`crate::cluster`] does, with `lbd controller`, `lbd speaker` and the store in different processes.
 ///
 /// # Errors
 /// The store refused something, or the controller does not do its work.
-pub async fn measure() -> Result<Vec<Figure>> {
+pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let store = Served::start().await?;
+    let node = json!({"metadata": {"name": site.node.name()}});
+    let nodes: Api<Node> = Api::all(store.inside());
+    nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
     let _controller = store.controller()?;
-    let server = Server { client: store.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store" };
-    let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 200 };
+    let _speaker = store.speaker(site).await?;
+    let asker = Some(site.asker(Protocol::Arp).await?);
+    let server =
+        Server { client: store.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store", asker };
+    let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 1_000 };
     cluster::measure(server, &plan, Some(&|| store.status_writes())).await
 }
 

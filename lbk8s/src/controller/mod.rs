@@ -209,7 +209,7 @@ impl Controller {
         while let Some(key) = self.queue.pop_front() {
             self.queued.remove(&key);
             let Some(view) = self.services.get(&key) else { continue };
-            if self.rivals.is_waited_out(&key, self.now) {
+            if self.rivals.is_waited_out(&key) {
                 continue;
             }
             let decision = self.allocator.decision(&key);

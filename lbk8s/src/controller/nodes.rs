@@ -24,6 +24,7 @@ impl Controller {
     }
 
     pub(super) fn on_facts(&mut self, name: String, facts: Option<Box<NodeFacts>>) {
+        let told = facts.as_ref().map(|facts| facts.spec.taken.clone()).unwrap_or_default();
         let before = match facts {
             Some(facts) if self.facts.get(&name).is_some_and(|known| known.spec == facts.spec) => return,
             Some(facts) => self.facts.insert(name, *facts),
@@ -35,9 +36,9 @@ impl Controller {
         let known: BTreeSet<Taken> = before.into_iter().flat_map(|facts| facts.spec.taken).collect();
         self.set_avoided();
         let avoided = |address: &IpAddr| self.allocator.avoided(*address);
-        let taken =
-            self.facts.values().flat_map(|facts| &facts.spec.taken).filter(|taken| !known.contains(*taken));
-        let taken: Vec<(IpAddr, Avoided)> = taken
+        let taken: Vec<(IpAddr, Avoided)> = told
+            .iter()
+            .filter(|taken| !known.contains(*taken))
             .filter_map(|taken| taken.address.parse().ok())
             .filter_map(|address| Some((address, avoided(&address)?.clone())))
             .filter(|(_, owner)| matches!(owner, Avoided::Station { .. }))

@@ -1,6 +1,6 @@
 //! Somebody else who writes the status of our Services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lbcore::ServiceKey;
 
@@ -12,17 +12,12 @@ const LONGEST_WAIT: i64 = 300_000_000;
 /// Who has been quiet for so long is forgotten, in microseconds.
 const QUIET: i64 = 600_000_000;
 
-impl Rival {
-    /// Whether its wait is not over. One that is longer than any began before the clock was set back.
-    fn waits(&self, now: i64) -> bool {
-        self.until > now && self.until - now <= LONGEST_WAIT
-    }
-}
-
 /// The Services whose status somebody else has changed.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
     by_service: BTreeMap<ServiceKey, Rival>,
+    /// The ends of the waits under way.
+    ends: BTreeSet<(i64, ServiceKey)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,7 +25,7 @@ struct Rival {
     times: u32,
     last: i64,
     /// Its status is not written before this.
-    until: i64,
+    until: Option<i64>,
     told: bool,
 }
 
@@ -39,6 +34,9 @@ impl Rivals {
     /// a habit.
     pub(super) fn undone(&mut self, service: &ServiceKey, now: i64) -> bool {
         let rival = self.by_service.entry(service.clone()).or_default();
+        if let Some(until) = rival.until.take() {
+            self.ends.remove(&(until, service.clone()));
+        }
         if now - rival.last > QUIET {
             *rival = Rival::default();
         }
@@ -48,32 +46,47 @@ impl Rivals {
             return false;
         }
         let wait = FIRST_WAIT.saturating_mul(1 << (rival.times - PATIENCE - 1).min(20)).min(LONGEST_WAIT);
-        rival.until = now + wait;
+        rival.until = Some(now + wait);
+        self.ends.insert((now + wait, service.clone()));
         !std::mem::replace(&mut rival.told, true)
     }
 
-    /// Whether the status of a Service is not to be written yet.
-    pub(super) fn is_waited_out(&self, service: &ServiceKey, now: i64) -> bool {
-        self.by_service.get(service).is_some_and(|rival| rival.waits(now))
+    /// Whether the status of a Service is not to be written yet, as of the last call of [`Rivals::ended`].
+    pub(super) fn is_waited_out(&self, service: &ServiceKey) -> bool {
+        self.by_service.get(service).is_some_and(|rival| rival.until.is_some())
     }
 
     /// The Services whose wait has ended since it was asked last.
     pub(super) fn ended(&mut self, now: i64) -> Vec<ServiceKey> {
-        let due = self.by_service.iter_mut().filter(|(_, rival)| rival.until > 0 && !rival.waits(now));
-        due.map(|(key, rival)| {
-            rival.until = 0;
-            key.clone()
-        })
-        .collect()
+        let mut ended = Vec::new();
+        while let Some((_, service)) = self.ends.first().filter(|(until, _)| *until <= now).cloned() {
+            self.ends.pop_first();
+            ended.push(service);
+        }
+        // A wait that is longer than any began before the clock was set back.
+        while let Some((_, service)) =
+            self.ends.last().filter(|(until, _)| *until - now > LONGEST_WAIT).cloned()
+        {
+            self.ends.pop_last();
+            ended.push(service);
+        }
+        for service in &ended {
+            if let Some(rival) = self.by_service.get_mut(service) {
+                rival.until = None;
+            }
+        }
+        ended
     }
 
     /// When the next wait ends.
     pub(super) fn deadline(&self) -> Option<i64> {
-        self.by_service.values().map(|rival| rival.until).filter(|until| *until > 0).min()
+        self.ends.first().map(|(until, _)| *until)
     }
 
     pub(super) fn forget(&mut self, service: &ServiceKey) {
-        self.by_service.remove(service);
+        if let Some(until) = self.by_service.remove(service).and_then(|rival| rival.until) {
+            self.ends.remove(&(until, service.clone()));
+        }
     }
 }
 
@@ -86,9 +99,10 @@ mod tests {
         let (mut rivals, key) = (Rivals::default(), ServiceKey::new("n", "a"));
         let undone = |rivals: &mut Rivals, now| rivals.undone(&key, now);
         assert_eq!([1, 2, 3].map(|now| undone(&mut rivals, now)), [false; 3]);
-        assert!(!rivals.is_waited_out(&key, 3) && rivals.deadline().is_none());
+        assert!(!rivals.is_waited_out(&key) && rivals.deadline().is_none());
         assert!(undone(&mut rivals, 4));
-        assert!(rivals.is_waited_out(&key, 5));
+        assert_eq!(rivals.ended(5), []);
+        assert!(rivals.is_waited_out(&key));
         assert_eq!(rivals.deadline(), Some(4 + FIRST_WAIT));
         assert_eq!(rivals.ended(3 + FIRST_WAIT), []);
         assert_eq!(rivals.ended(4 + FIRST_WAIT), std::slice::from_ref(&key));
@@ -101,5 +115,11 @@ mod tests {
         assert_eq!(rivals.deadline(), Some(104 + LONGEST_WAIT));
         assert!(!undone(&mut rivals, 200 + QUIET), "that was long ago");
         assert!(rivals.deadline().is_none());
+        for now in 0..5 {
+            undone(&mut rivals, 3 * QUIET + now);
+        }
+        assert_eq!(rivals.ended(0), std::slice::from_ref(&key), "the clock was set back");
+        rivals.forget(&key);
+        assert!(!rivals.is_waited_out(&key) && rivals.deadline().is_none());
     }
 }

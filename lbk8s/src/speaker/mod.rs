@@ -254,7 +254,7 @@ impl Speaker {
     /// Who answers for an address, and why not others; `None` if no Service has it.
     #[must_use]
     pub fn ownership(&self, address: IpAddr) -> Option<Ownership> {
-        if !self.users.has(&address) {
+        if self.users.of(&address).is_empty() {
             return None;
         }
         let Some(announced) = self.announced(address) else {

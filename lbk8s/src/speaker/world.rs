@@ -55,7 +55,7 @@ impl Speaker {
 
     pub(super) fn set_service(&mut self, view: Box<AnnouncedService>) -> BTreeSet<IpAddr> {
         if self.listed {
-            self.given.extend(view.addresses.iter().filter(|address| !self.users.has(*address)));
+            self.given.extend(view.addresses.iter().filter(|address| self.users.of(*address).is_empty()));
         }
         let mut touched = self.forget_service(&view.key);
         for address in &view.addresses {
