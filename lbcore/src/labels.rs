@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Labels(
     /// By key. None without any, which costs nothing.
-    Option<Arc<[(Box<str>, Box<str>)]>>,
+    Option<Arc<[Label]>>,
 );
+
+/// Key and value.
+type Label = (Box<str>, Box<str>);
 
 impl Labels {
     /// No labels.
@@ -54,14 +57,14 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Labels {
 impl From<BTreeMap<String, String>> for Labels {
     fn from(sorted: BTreeMap<String, String>) -> Self {
         let pairs = sorted.into_iter().map(|(key, value)| (key.into(), value.into()));
-        Self(Some(pairs.collect()).filter(|pairs: &Arc<[_]>| !pairs.is_empty()))
+        Self(Some(pairs.collect()).filter(|pairs: &Arc<[Label]>| !pairs.is_empty()))
     }
 }
 
 impl From<&BTreeMap<String, String>> for Labels {
     fn from(sorted: &BTreeMap<String, String>) -> Self {
         let pairs = sorted.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into()));
-        Self(Some(pairs.collect()).filter(|pairs: &Arc<[_]>| !pairs.is_empty()))
+        Self(Some(pairs.collect()).filter(|pairs: &Arc<[Label]>| !pairs.is_empty()))
     }
 }
 

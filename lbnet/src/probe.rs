@@ -15,17 +15,26 @@ pub struct Profile {
     pub questions: u32,
     /// The time in which an answer is waited for after each question.
     pub gap: Duration,
+    /// How long after the first question an address may be answered that nobody has claimed since, although it is not
+    /// announced before the last one. Not so if it was found taken before.
+    pub quiet: Duration,
     /// How long after an address was found taken it is probed again. Up to half of it is added, by who has it and
     /// how often it was found so: two stations that give way to each other must not ask at the same moment for ever.
     pub again: Duration,
 }
 
 impl Default for Profile {
-    /// Three questions 70 ms apart, so that an address is in use after 0.21 s. RFC 5227 section 1.1 takes 5 to 7 s,
-    /// which fits a host that starts and not a Service that somebody waits for; a station on a LAN answers within
-    /// a few milliseconds. What answers later is found by the watch for conflicts.
+    /// Three questions 70 ms apart, so that an address is announced after 0.21 s. RFC 5227 section 1.1 takes 5 to 7 s,
+    /// which fits a host that starts and not a Service that somebody waits for. A station on a LAN answers within a few
+    /// milliseconds, so that whoever asks is answered after 10 ms of silence. What answers after all of that is found
+    /// by the watch for conflicts.
     fn default() -> Self {
-        Self { questions: 3, gap: Duration::from_millis(70), again: Duration::from_secs(30) }
+        Self {
+            questions: 3,
+            gap: Duration::from_millis(70),
+            quiet: Duration::from_millis(10),
+            again: Duration::from_secs(30),
+        }
     }
 }
 
@@ -37,6 +46,8 @@ const CROWD: usize = 8;
 pub enum Step {
     /// Ask who has the address.
     Ask(IpAddr),
+    /// Nobody has said yet that he has it: whoever asks may be answered.
+    Quiet(IpAddr),
     /// Nobody has it. The probe is over.
     Free(IpAddr),
 }
@@ -52,6 +63,8 @@ pub struct Probes {
 struct Probe {
     asked: u32,
     next: Instant,
+    /// When it has been quiet for long enough; none once it has, or if it was found taken.
+    quiet: Option<Instant>,
     /// Who was found to have it.
     taken_by: Option<MacAddr>,
     /// How often it was found taken.
@@ -72,6 +85,7 @@ impl Probes {
         self.under_way.entry(address).or_insert(Probe {
             asked: 0,
             next: now,
+            quiet: Some(now + self.profile.quiet),
             taken_by: None,
             found_taken: 0,
             told: BTreeSet::new(),
@@ -90,13 +104,14 @@ impl Probes {
         (address, by.octets(), found_taken).hash(&mut hasher);
         let share = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
         let next = now + self.profile.again + self.profile.again / 2 * share / 1000;
-        self.under_way.insert(address, Probe { asked: 0, next, taken_by: Some(by), found_taken, told });
+        let probe = Probe { asked: 0, next, quiet: None, taken_by: Some(by), found_taken, told };
+        self.under_way.insert(address, probe);
     }
 
     /// It could not be asked: that is tried again after a while, and counts for nothing.
     pub fn postpone(&mut self, address: IpAddr, now: Instant) {
         if let Some(probe) = self.under_way.get_mut(&address) {
-            (probe.asked, probe.next) = (0, now + self.profile.again);
+            (probe.asked, probe.next, probe.quiet) = (0, now + self.profile.again, None);
         }
     }
 
@@ -151,6 +166,9 @@ impl Probes {
         let mut steps = Vec::new();
         let Profile { questions, gap, .. } = self.profile;
         self.under_way.retain(|address, probe| {
+            if probe.quiet.take_if(|quiet| *quiet <= now).is_some() {
+                steps.push(Step::Quiet(*address));
+            }
             if probe.next > now {
                 return true;
             }
@@ -169,7 +187,7 @@ impl Probes {
     /// When to ask [`Probes::due`] again.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.under_way.values().map(|probe| probe.next).min()
+        self.under_way.values().flat_map(|probe| [Some(probe.next), probe.quiet]).flatten().min()
     }
 }
 
@@ -198,8 +216,9 @@ mod tests {
     fn three_questions_without_an_answer_find_an_address_free() {
         let (start, mut probes) = (Instant::now(), Probes::new(Profile::default()));
         probes.start(vip(), start);
-        let ask = Step::Ask(vip());
-        assert_eq!(run(&mut probes, start), [(0, ask), (70, ask), (140, ask), (210, Step::Free(vip()))]);
+        let (ask, quiet) = (Step::Ask(vip()), Step::Quiet(vip()));
+        let steps = [(0, ask), (10, quiet), (70, ask), (140, ask), (210, Step::Free(vip()))];
+        assert_eq!(run(&mut probes, start), steps);
         assert!(probes.is_empty());
     }
 
@@ -221,7 +240,9 @@ mod tests {
         let second = probes.deadline().unwrap();
         assert!(wait.contains(&(second - again)) && second - again != again - start);
         let last = (second - start).as_millis() + 210;
-        assert_eq!(run(&mut probes, start).last(), Some(&(last, Step::Free(vip()))));
+        let steps = run(&mut probes, start);
+        assert_eq!(steps.last(), Some(&(last, Step::Free(vip()))));
+        assert!(!steps.iter().any(|(_, step)| *step == Step::Quiet(vip())), "he may be slow to answer");
     }
 
     #[test]

@@ -94,15 +94,26 @@ impl Load {
         self.create_service(name).await
     }
 
-    /// Makes the endpoint of a service, if each has one.
+    /// Makes the endpoint of a service, if each is to have one.
     ///
     /// # Errors
     /// The API server refuses it.
     pub async fn create_endpoint(&self, name: &str) -> Result<()> {
-        if self.served {
-            self.slices.create(&PostParams::default(), &endpoint(name)?).await?;
+        if !self.served {
+            return Ok(());
         }
-        Ok(())
+        match self.slices.create(&PostParams::default(), &endpoint(name)?).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            made => Ok(made.map(drop)?),
+        }
+    }
+
+    /// Makes the endpoints of services that have none yet, many at once.
+    ///
+    /// # Errors
+    /// The API server refuses one.
+    pub async fn create_endpoints(&self, names: impl Iterator<Item = String>) -> Result<()> {
+        all(stream::iter(names.map(|name| async move { self.create_endpoint(&name).await }))).await
     }
 
     /// Makes a service that asks for an address of the pool, and nothing else.
@@ -125,12 +136,12 @@ impl Load {
         gone(self.services.delete(name, &DeleteParams::default()).await.map(drop))
     }
 
-    /// Makes services, many at once.
+    /// Makes services without endpoints, many at once.
     ///
     /// # Errors
     /// The API server refuses one.
     pub async fn create_all(&self, names: impl Iterator<Item = String>) -> Result<()> {
-        all(stream::iter(names.map(|name| async move { self.create(&name).await }))).await
+        all(stream::iter(names.map(|name| async move { self.create_service(&name).await }))).await
     }
 
     /// Deletes services, many at once.

@@ -117,6 +117,7 @@ impl Measuring<'_> {
         let missing: Vec<_> = names("present", present).filter(|name| !self.seen.is_there(name)).collect();
         self.load.create_all(missing.into_iter()).await?;
         self.seen.until("those that are present", |seen| seen.with_address() == present).await?;
+        self.load.create_endpoints(names("present", present)).await?;
         self.quiet().await?;
         let before = self.written();
         let (mut in_status, mut on_the_lan) = (Vec::new(), Vec::new());

@@ -62,7 +62,7 @@ pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let asker = Some(site.asker(Protocol::Arp).await?);
     let server =
         Server { client: store.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store", asker };
-    let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 1_000 };
+    let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 500 };
     cluster::measure(server, &plan, Some(&|| store.status_writes())).await
 }
 

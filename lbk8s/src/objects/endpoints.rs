@@ -59,8 +59,8 @@ impl SliceView {
         let (mut any, mut ready, mut terminating) = (false, BTreeSet::new(), BTreeSet::new());
         for slice in slices {
             any |= slice.any;
-            ready.extend(slice.ready.iter().map(|node| node.to_string()));
-            terminating.extend(slice.terminating.iter().map(|node| node.to_string()));
+            ready.extend(slice.ready.iter().map(ToString::to_string));
+            terminating.extend(slice.terminating.iter().map(ToString::to_string));
         }
         Endpoints::Known { any, ready, terminating }
     }

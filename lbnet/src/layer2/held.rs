@@ -26,6 +26,8 @@ pub(super) struct Held {
 pub(super) enum Mode {
     /// It is answered and announced.
     Answering,
+    /// It is answered, for nobody has said yet that he has it, and announced once that is certain.
+    Tentative,
     /// It is being found out whether it is free, or it is known that it is not. It is answered as soon as it is free.
     Waiting,
     /// It is being found out whether it is free, for somebody who wants to know no more than that.
@@ -37,7 +39,13 @@ impl Held {
         Self { rule, mode, at: BTreeSet::new(), told: None, kernel: None }
     }
 
-    pub(super) fn is_answering(&self) -> bool {
+    /// Whether it is answered, for now or for good.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.mode, Mode::Answering | Mode::Tentative)
+    }
+
+    /// Whether it is answered and announced.
+    pub(super) fn is_settled(&self) -> bool {
         matches!(self.mode, Mode::Answering)
     }
 

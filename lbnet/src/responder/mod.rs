@@ -14,7 +14,8 @@ use self::askers::Askers;
 pub use self::askers::{ASKERS, Asker};
 pub use self::counters::Counters;
 use crate::wire::{
-    ARP_FRAME_LEN, ArpFrame, EchoRequest, Malformed, NDP_FRAME_LEN, NdpFrame, Operation, Solicitation,
+    ARP_FRAME_LEN, Advertisement, ArpFrame, EchoRequest, Malformed, NDP_FRAME_LEN, NdpFrame, Operation,
+    Solicitation,
 };
 
 /// The interface on which a frame came in.
@@ -45,6 +46,8 @@ struct Entry {
     echo: bool,
     /// Whether it is being found out if the address is free.
     probed: bool,
+    /// Whether it may turn out that it is not.
+    tentative: bool,
     askers: Askers,
 }
 
@@ -141,6 +144,14 @@ impl Responder {
     pub fn set_probed(&mut self, address: IpAddr, probed: bool) {
         if let Some(entry) = self.view.get_mut(&address) {
             entry.probed = probed;
+        }
+    }
+
+    /// Whether an address that is answered may turn out to be somebody else's. Then an answer does not take the place
+    /// of what a neighbour knows already (RFC 4429 section 3.3); ARP has no word for that.
+    pub fn set_tentative(&mut self, address: IpAddr, tentative: bool) {
+        if let Some(entry) = self.view.get_mut(&address) {
+            entry.tentative = tentative;
         }
     }
 
@@ -249,7 +260,8 @@ impl Responder {
         let entry = self.answering(address, port)?;
         entry.askers.note(port.index, station, asked.source_ip.into(), now);
         let bytes = buffer.first_chunk_mut::<NDP_FRAME_LEN>().ok_or(Malformed::TooLong)?;
-        let length = asked.answer_from(port.mac).emit(bytes);
+        let overrides = !entry.tentative;
+        let length = Advertisement { overrides, ..asked.answer_from(port.mac) }.emit(bytes);
         Ok(Answered { kind: Kind::Ndp, address, length })
     }
 

@@ -211,3 +211,20 @@ fn ping_is_answered_only_where_that_is_wanted() {
     assert_eq!(ping(&mut responder, &echo(PORT.mac)), Err(Drop::OtherInterface));
     assert_eq!(responder.counters()[&PORT.index].echo, 1);
 }
+
+#[test]
+fn as_long_as_an_address_may_be_somebody_elses_an_answer_replaces_nothing_that_is_known() {
+    let mut responder = Responder::default();
+    responder.set(VIP6.into(), [PORT.index].into());
+    for tentative in [true, false] {
+        responder.set_tentative(VIP6.into(), tentative);
+        let question = Solicitation::multicast(CLIENT, CLIENT_IP6, VIP6);
+        let mut buffer = [0; ANSWER_LEN];
+        let verdict = responder.answer(Instant::now(), PORT, &question.to_bytes(), &mut buffer);
+        let length = verdict.answer.expect("ours").length;
+        let Ok(NdpFrame::Advertisement(answer)) = NdpFrame::parse(&buffer[..length]) else {
+            panic!("no answer")
+        };
+        assert_eq!(answer.overrides, !tentative);
+    }
+}

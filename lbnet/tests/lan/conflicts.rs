@@ -20,6 +20,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("who_yields_answers_no_more_until_the_other_has_gone", yielded),
         Case::new("members_of_the_cluster_are_no_conflict", members),
         Case::new("a_new_address_that_is_free_is_announced_after_it_was_probed", free),
+        Case::new("a_new_address_is_answered_as_soon_as_it_has_been_quiet_and_not_announced_yet", quiet),
+        Case::new("who_says_late_that_a_new_address_is_his_keeps_it", late),
         Case::new("a_new_address_that_somebody_has_is_not_announced_until_he_gives_it_up", taken),
         Case::new("what_is_taken_stays_so_by_another_rule_and_over_a_link_that_was_down", stays_taken),
         Case::new("an_address_that_a_member_answers_for_is_not_taken", members_answer),
@@ -160,6 +162,52 @@ async fn free() -> Result {
         heard.iter().filter(|(_, frame)| *frame == probe).count()
     });
     assert_eq!(probes, 3);
+    Ok(())
+}
+
+/// Probes do not come to an end.
+fn endless() -> Settings {
+    let probe = probe::Profile { gap: Duration::from_hours(1), ..probe::Profile::default() };
+    Settings { probe, ..settings(Policy::Report) }
+}
+
+async fn quiet() -> Result {
+    let site = Site::new().await?;
+    let node = site.node(11).await?;
+    let (layer2, mut events) = start(&node.host, endless()).await?;
+    layer2.announce_new(VIP, Rule::any());
+    layer2.announce_new(VIP6, Rule::any());
+    site.client().answered(VIP, node.nic.mac).await?;
+    until("IPv6 is answered", async || {
+        (site.client().who_has(VIP6).await.ok()? == [node.nic.mac]).then_some(())
+    })
+    .await?;
+    let announcements = site.client().heard(0, |heard| {
+        heard.iter().filter(|(_, frame)| frame.sender_ip == VIP && frame.target_ip == VIP).count()
+    });
+    assert_eq!(announcements, 0);
+    // Who asks the same later asks somebody who answers, and has no claim.
+    site.client().send(&ArpFrame::request(STRANGER, [0; 4].into(), VIP).to_bytes())?;
+    site.client().answered(VIP, node.nic.mac).await?;
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    assert_eq!(told.filter(|it| matches!(it, Event::Taken { .. } | Event::Placed { .. })).count(), 0);
+    Ok(())
+}
+
+async fn late() -> Result {
+    let site = Site::new().await?;
+    let node = site.node(11).await?;
+    let (layer2, mut events) = start(&node.host, endless()).await?;
+    layer2.announce_new(VIP, Rule::any());
+    layer2.announce_new(VIP6, Rule::any());
+    placed(&layer2, VIP, &["eth0"]).await?;
+    placed(&layer2, VIP6, &["eth0"]).await?;
+    claim(&site)?;
+    until("the stranger has both", async || (layer2.snapshot().await.taken.len() == 2).then_some(())).await?;
+    assert_eq!(site.client().who_has(VIP).await?, NOBODY);
+    assert_eq!(site.client().who_has(VIP6).await?, NOBODY);
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    assert_eq!(told.filter(|it| matches!(it, Event::Taken { mac: STRANGER, .. })).count(), 2);
     Ok(())
 }
 

@@ -28,11 +28,13 @@ impl Loop {
                     self.start_probe(address);
                 }
             }
-            Some(held) if held.is_answering() && held.rule == rule => {}
+            Some(held) if held.is_settled() && held.rule == rule => {}
             // One that is being probed, or was found taken, stays so by its new rule too.
-            Some(held) if matches!(held.mode, Mode::Waiting) || is_new && !held.is_answering() => {
-                held.tell(Probed::NotAsked);
-                held.mode = Mode::Waiting;
+            Some(held) if !held.is_settled() && (is_new || !matches!(held.mode, Mode::Probing(_))) => {
+                if matches!(held.mode, Mode::Probing(_)) {
+                    held.tell(Probed::NotAsked);
+                    held.mode = Mode::Waiting;
+                }
                 if held.rule != rule {
                     held.rule = rule;
                     self.place(address);
@@ -46,14 +48,27 @@ impl Loop {
         }
     }
 
+    /// Answers for an address that waits for the end of its probe, but does not announce it.
+    pub(super) fn answer_quietly(&mut self, address: IpAddr) {
+        let Some(held) = self.held.get_mut(&address).filter(|held| matches!(held.mode, Mode::Waiting)) else {
+            return;
+        };
+        held.mode = Mode::Tentative;
+        // Whoever asks the same from now on is answered, and has no claim.
+        self.shared.responder().set_probed(address, false);
+        self.shared.responder().set_tentative(address, true);
+        self.place(address);
+    }
+
     /// Answers from now on for an address that may have waited for that.
     pub(super) fn answer(&mut self, address: IpAddr) {
         self.probes.stop(address);
         self.shared.responder().set_probed(address, false);
+        self.shared.responder().set_tentative(address, false);
         if let Some(held) = self.held.get_mut(&address) {
-            if !held.is_answering() {
+            if !held.is_settled() {
                 held.mode = Mode::Answering;
-                // It was heard of at these places, but not answered.
+                // It was heard of at these places, but not announced.
                 held.at.clear();
             }
             self.place(address);
@@ -83,15 +98,15 @@ impl Loop {
         }
     }
 
-    /// Answers for an address where its rule says, and announces it where that is new. One that waits is only heard
-    /// of there.
+    /// Answers for an address where its rule says, and announces it where that is new. One that is probed is only
+    /// heard of there, or not announced.
     pub(super) fn place(&mut self, address: IpAddr) {
         let now = Instant::now();
         let Some(held) = self.held.get_mut(&address) else { return };
         let chosen = held.rule.choose(address, self.answering.iter(), self.down.iter(), &self.segments);
-        let is_answering = held.is_answering();
+        let (is_answered, is_settled) = (held.is_answered(), held.is_settled());
         let before = std::mem::replace(&mut held.at, chosen.clone());
-        let answered = if is_answering { chosen.clone() } else { BTreeSet::new() };
+        let answered = if is_answered { chosen.clone() } else { BTreeSet::new() };
         self.shared.responder().set(address, answered);
         for index in before.difference(&chosen) {
             self.shared.announcer().withdraw((address, *index));
@@ -109,19 +124,19 @@ impl Loop {
             if let IpAddr::V6(address) = address {
                 self.groups.listen(*index, address);
             }
-            if is_answering {
+            if is_settled {
                 let place = (address, *index);
                 let asked = self.shared.responder().last_asked(address, *index);
                 self.shared.announcer().claim(place, asked, now);
             }
         }
-        if !is_answering {
+        if !is_settled {
             for index in &chosen {
                 self.shared.announcer().withdraw((address, *index));
             }
         }
         self.ask_kernel(address);
-        if is_answering && self.is_news(address, &chosen) {
+        if is_settled && self.is_news(address, &chosen) {
             let interfaces = self.names(&chosen);
             let passed_over = if interfaces.is_empty() { self.passed_over() } else { Vec::new() };
             self.tell(Event::Placed { address, interfaces, passed_over });

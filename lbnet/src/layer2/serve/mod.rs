@@ -145,6 +145,7 @@ impl Loop {
         for step in self.probes.due(now) {
             match step {
                 Step::Ask(address) => self.ask(address),
+                Step::Quiet(address) => self.answer_quietly(address),
                 Step::Free(address) => self.is_free(address),
             }
         }
@@ -165,8 +166,10 @@ impl Loop {
                         self.start_probe(address);
                     }
                     Some(Mode::Probing(waiting)) => waiting.push(tell),
-                    // Whoever asked may have gone.
-                    Some(Mode::Answering | Mode::Waiting) => std::mem::drop(tell.send(Probed::NotAsked)),
+                    Some(Mode::Answering | Mode::Tentative | Mode::Waiting) => {
+                        // Whoever asked may have gone.
+                        let _ = tell.send(Probed::NotAsked);
+                    }
                 }
             }
             Command::Withdraw(address) => self.withdraw(address),

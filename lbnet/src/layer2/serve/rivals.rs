@@ -24,7 +24,7 @@ impl Loop {
 
     pub(super) fn ask(&mut self, address: IpAddr) {
         let Some(held) = self.held.get(&address) else { return };
-        self.shared.responder().set_probed(address, true);
+        self.shared.responder().set_probed(address, !held.is_answered());
         let mut is_asked = false;
         for index in held.at.clone() {
             let Some(mac) = self.ports.mac(index) else { continue };
@@ -95,16 +95,21 @@ impl Loop {
         // Of two that ask at the same moment whether an address is free, the lower hardware address goes on. If both
         // gave it up, as RFC 5227 section 2.1.1 has it, it would be nobody's.
         let own = self.ports.mac(interface);
-        if is_probe && (!self.probes.is_asking(address) || own.is_some_and(|own| own < mac)) {
+        let lost = !held.is_answered() && self.probes.is_asking(address) && own.is_none_or(|own| own > mac);
+        if is_probe && !lost {
             return;
         }
-        if !held.is_answering() {
+        if !held.is_settled() {
             if let Mode::Probing(_) = held.mode {
                 held.tell(Probed::Taken(mac));
                 self.withdraw(address);
             } else {
                 self.shared.responder().set_probed(address, false);
                 self.conflicts.heard_again(claim, now);
+                if held.is_answered() {
+                    held.mode = Mode::Waiting;
+                    self.place(address);
+                }
                 if self.probes.heard(address, mac, now) {
                     let interface = self.name(interface);
                     self.tell(Event::Taken { address, mac, interface });

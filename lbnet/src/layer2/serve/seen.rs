@@ -8,7 +8,7 @@ use crate::layer2::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
 
 impl Loop {
     pub(super) fn snapshot(&self, counters: &BTreeMap<u32, Counters>) -> Snapshot {
-        let answering = self.held.iter().filter(|(_, held)| held.is_answering());
+        let answering = self.held.iter().filter(|(_, held)| held.is_answered());
         let interfaces = self.ports.iter().map(|(index, name, mac, filters)| {
             let counters = counters.get(&index).cloned().unwrap_or_default();
             let groups = self.groups.count(index);
