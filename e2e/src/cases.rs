@@ -20,6 +20,7 @@ mod preferred_node;
 mod rights;
 mod service_selector;
 mod speaker_failover;
+mod taken;
 
 use crate::case::Case;
 
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         ("speaker_failover", speaker_failover::cases()),
         ("class", class::cases()),
         ("configuration_state", configuration_state::cases()),
+        ("taken", taken::cases()),
         ("definitions", definitions::cases()),
         ("rights", rights::cases()),
         ("migration", migration::cases()),

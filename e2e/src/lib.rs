@@ -24,6 +24,7 @@
 //! | [`wait`] | waiting for a condition, with a deadline |
 //! | [`case`] | a behaviour, and what it needs |
 //! | [`suite`] | all cases, run on either |
+//! | `laws` | what holds after every trouble |
 //! | `worlds` | what many cases begin with |
 //! | [`cases`] | the cases |
 
@@ -32,6 +33,7 @@ pub mod cases;
 pub mod cluster;
 pub mod daemon;
 pub mod embedded;
+mod laws;
 pub mod object;
 pub mod plane;
 pub mod real;

@@ -1,8 +1,10 @@
 //! The hosts of a cluster, and the wires between them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
+use lblab::client::fetch;
 use lblab::proxy::silence_kernel;
 use lblab::{Bridge, Host, Lan, Nic, Port};
 use lbnet::MacAddr;
@@ -26,6 +28,8 @@ pub struct Site {
     pub client_nic: Nic,
     /// Another segment, and the client's interface there, if there is one.
     apart: Option<(Bridge, Nic, Port)>,
+    /// A station `x` that is no part of the cluster, if there is one.
+    stranger: Option<(Host, Nic, Port)>,
 }
 
 /// A node.
@@ -64,7 +68,7 @@ impl Site {
         let client = Host::new("c").await?;
         let client_nic = Nic::new("eth0", CLIENT).dual_stack();
         lan.plug(&client, bridge, &client_nic).await?;
-        Ok(Self { lan, bridge, nodes: site_nodes, client, client_nic, apart: None })
+        Ok(Self { lan, bridge, nodes: site_nodes, client, client_nic, apart: None, stranger: None })
     }
 
     /// The node of this name.
@@ -97,6 +101,31 @@ impl Site {
         Ok(())
     }
 
+    /// Puts a station `x` on the wire that has this address, and asks for the client: so it is heard by everybody.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn plug_stranger(&mut self, address: Ipv4Addr) -> Result {
+        let host = Host::new("x").await?;
+        let nic = Nic::new("eth0", address);
+        let port = self.lan.plug(&host, self.bridge, &nic).await?;
+        // Nobody serves this port. The question of its kernel, who has the client's address, is broadcast.
+        let _ = fetch(&host, SocketAddr::from((CLIENT, 9)), Duration::from_secs(1)).await;
+        self.stranger = Some((host, nic, port));
+        Ok(())
+    }
+
+    /// Takes the station away again.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn unplug_stranger(&mut self) -> Result {
+        if let Some((_, _, port)) = self.stranger.take() {
+            self.lan.unplug(port).await?;
+        }
+        Ok(())
+    }
+
     /// Pulls the node's cable, or plugs it in again.
     ///
     /// # Errors
@@ -112,6 +141,7 @@ impl Site {
     /// # Errors
     /// What the kernel says.
     pub async fn reset(&mut self) -> Result {
+        self.unplug_stranger().await?;
         for node in &mut self.nodes {
             if let Some((_, port)) = node.second.take() {
                 self.lan.unplug(port).await?;
@@ -137,7 +167,8 @@ impl Site {
             let second = node.second.as_ref().map(|(nic, _)| nic);
             [&node.nic].into_iter().chain(second).map(move |nic| (node.name(), nic))
         });
-        let mut own = interfaces.filter(|(_, nic)| nic.mac == mac);
+        let stranger = self.stranger.iter().map(|(host, nic, _)| (host.name(), nic));
+        let mut own = interfaces.chain(stranger).filter(|(_, nic)| nic.mac == mac);
         own.next().map_or_else(|| format!("a stranger ({mac})"), |(node, nic)| format!("{node}/{}", nic.name))
     }
 }
