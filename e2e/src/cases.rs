@@ -10,6 +10,7 @@ mod faults;
 mod interface_selector;
 mod l2;
 mod lost_pools;
+mod metallb;
 mod metrics;
 mod migration;
 mod node_selector;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         ("definitions", definitions::cases()),
         ("rights", rights::cases()),
         ("migration", migration::cases()),
+        ("metallb", metallb::cases()),
         ("beyond", beyond::cases()),
         ("faults", faults::cases()),
     ];

@@ -119,6 +119,7 @@ fn resource(kind: &str) -> (ApiResource, bool) {
         "Role" | "RoleBinding" => ("rbac.authorization.k8s.io", "v1", true),
         "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", false),
         "NodeFacts" => return (node_facts(), true),
+        "BGPPeer" => ("metallb.io", "v1beta2", true),
         _ => ("metallb.io", "v1beta1", true),
     };
     (ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)), namespaced)

@@ -1,10 +1,17 @@
 //! Worlds that many cases begin with.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::object::{advertisement, pool, service};
+use crate::object::{Object, advertisement, pool, service};
+use crate::seen::addresses;
+use crate::wait::until_within;
 
 /// The arguments under which what a pool no longer has is taken away at once, as MetalLB does.
 pub(crate) const TAKE_AWAY: [&str; 2] = ["--lost-addresses", "take-away"];
@@ -18,7 +25,7 @@ pub(crate) async fn one_pool(cluster: &mut Cluster) -> Result {
 }
 
 /// A Service with a pod on each of these nodes, announced and reached; its address.
-pub(crate) async fn served(cluster: &mut Cluster, name: &str, nodes: &[&str]) -> Result<std::net::IpAddr> {
+pub(crate) async fn served(cluster: &mut Cluster, name: &str, nodes: &[&str]) -> Result<IpAddr> {
     cluster.pods(name, nodes).await?;
     cluster.create(&service(name)).await?;
     let address = cluster.address(name).await?;
@@ -34,4 +41,42 @@ pub(crate) fn labelled(key: &str, value: &str) -> Value {
 /// A list with one selector, of one node.
 pub(crate) fn node(name: &str) -> Value {
     labelled("kubernetes.io/hostname", name)
+}
+
+/// A Service that nobody has to reach: without pods, without ports on the nodes, and not for kube-proxy.
+fn bare(name: &str) -> Object {
+    let bare = service(name).label("service.kubernetes.io/service-proxy-name", "none");
+    let mut bare = bare.spec("allocateLoadBalancerNodePorts", json!(false));
+    bare.0["spec"]["selector"].take();
+    bare
+}
+
+/// Makes Services, many at a time.
+pub(crate) async fn create_many(cluster: &Cluster, names: impl IntoIterator<Item = String>) -> Result {
+    let made = futures::stream::iter(names).map(|name| async move { cluster.create(&bare(&name)).await });
+    made.buffer_unordered(32).try_for_each(async |_| Ok(())).await
+}
+
+/// Waits until `count` load balancers have an address each, and no two the same; what each has.
+pub(crate) async fn all_have_their_own(
+    cluster: &mut Cluster,
+    count: usize,
+) -> Result<BTreeMap<String, IpAddr>> {
+    let patience = Duration::from_mins(3);
+    until_within(patience, &format!("{count} Services have addresses of their own"), async || {
+        cluster.lives()?;
+        let services = cluster.list("Service").await?;
+        let balanced = services.iter().filter(|service| service["spec"]["type"] == "LoadBalancer");
+        let held: BTreeMap<String, IpAddr> = balanced
+            .filter_map(|service| {
+                Some((service["metadata"]["name"].as_str()?.to_owned(), *addresses(service).first()?))
+            })
+            .collect();
+        let distinct: BTreeSet<IpAddr> = held.values().copied().collect();
+        if held.len() == count && distinct.len() == count {
+            return Ok(held);
+        }
+        Err(format!("{} have {} addresses", held.len(), distinct.len()).into())
+    })
+    .await
 }

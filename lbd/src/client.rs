@@ -1,10 +1,17 @@
 //! The way to the API server.
 
+use std::time::Duration;
+
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::cli::ServerArguments;
 use crate::exit::Failure;
+
+/// How long an answer, or a part of one, is waited for. Longer than watches last.
+const SILENCE: Duration = Duration::from_secs(58);
+/// How long a connection is waited for.
+const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A client for what the arguments name: a store, a kubeconfig, the cluster around us, or the user's default.
 pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failure> {
@@ -19,6 +26,10 @@ pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failu
         }
         (None, None) => Config::infer().await.map_err(|error| Failure::Client(error.to_string()))?,
     };
+    // What is silent for so long is dead, as behind a proxy that vanished: a watch that lives is ended by the server
+    // before that, and begun anew.
+    config.read_timeout = Some(SILENCE);
+    config.connect_timeout = Some(CONNECTING);
     // Our loops try again themselves, with what is right by then; retries below them would only delay that.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| Failure::Client(error.to_string()))

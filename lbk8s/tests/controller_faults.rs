@@ -185,6 +185,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         prop_oneof![Just(409), Just(503), Just(429), Just(500)].prop_map(Fault::Refuse),
         (0_u64..15_000).prop_map(|time| Fault::Delay(Duration::from_millis(time))),
         Just(Fault::LoseAnswer),
+        (0_usize..3_000).prop_map(Fault::CutAfter),
     ]
 }
 

@@ -1,10 +1,12 @@
-//! A cluster on a real control plane that stands until Ctrl-C, for a person to play with: `e2e/run up`.
+//! A cluster on a real control plane that stands until Ctrl-C, for a person to play with: `e2e/run up`. Or one that is
+//! measured and goes: `e2e/run figures`, which names the program that measures and its arguments.
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use e2e::Result;
-use e2e::cluster::{Builder, lbd};
+use e2e::cluster::{Builder, Cluster, lbd};
 use e2e::object::{advertisement, pool, service};
 use e2e::plane::{Kind, Plane};
 use tokio::runtime;
@@ -28,6 +30,9 @@ fn stand() -> Result {
     LocalSet::new().block_on(&runtime, async {
         let mut cluster = Builder::new(Kind::Real).build().await?;
         cluster.start().await?;
+        if let [program, arguments @ ..] = &std::env::args().skip(1).collect::<Vec<_>>()[..] {
+            return measure(&cluster, program, arguments).await;
+        }
         let objects =
             [pool("default", &["192.168.3.200-192.168.3.249"]), advertisement("all"), service("web")];
         cluster.create_all(&objects).await?;
@@ -60,6 +65,22 @@ Logs are in {folder}. Ctrl-C ends it all."
         }
         Ok(())
     })
+}
+
+/// Lets the program that measures ask on the client.
+async fn measure(cluster: &Cluster, program: &str, arguments: &[String]) -> Result {
+    let Plane::Real(plane) = &cluster.plane else { unreachable!("it was asked for") };
+    let mut command = Command::new(program);
+    command.args(["cluster", "--kubeconfig"]).arg(plane.admin()).args(["--arp-interface", "eth0"]);
+    command.args(arguments).stdin(Stdio::null());
+    let mut process = cluster.site.client.start("report", command).await?;
+    let status = loop {
+        match process.child().try_wait()? {
+            Some(status) => break status,
+            None => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    };
+    if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
 }
 
 /// The thread of this process that has this name: a host's thread is in the host's namespace.

@@ -1,21 +1,19 @@
 //! What MetalLB's suite does not ask.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use crate::Result;
 use crate::case::{Case, case, note};
 use crate::cluster::Cluster;
-use crate::object::{Object, advertisement, pool, service};
+use crate::object::{advertisement, pool, service};
 use crate::plane::{Kind, Plane};
 use crate::real::ControlPlane;
 use crate::seen::addresses;
-use crate::wait::{until, until_within};
+use crate::wait::until;
 
-use crate::worlds::{labelled, node, one_pool, served};
+use crate::worlds::{all_have_their_own, create_many, labelled, node, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -29,41 +27,6 @@ pub(super) fn cases() -> Vec<Case> {
         case("a_second_controller_waits_for_the_lease_and_takes_over", second_controller),
         case("five_thousand_services_created_at_once", five_thousand),
     ]
-}
-
-/// A Service that nobody has to reach: without pods, without ports on the nodes, and not for kube-proxy.
-fn bare(name: &str) -> Object {
-    let bare = service(name).label("service.kubernetes.io/service-proxy-name", "none");
-    let mut bare = bare.spec("allocateLoadBalancerNodePorts", json!(false));
-    bare.0["spec"]["selector"].take();
-    bare
-}
-
-/// Makes Services, many at a time.
-async fn create_many(cluster: &Cluster, names: impl IntoIterator<Item = String>) -> Result {
-    let made = futures::stream::iter(names).map(|name| async move { cluster.create(&bare(&name)).await });
-    made.buffer_unordered(32).try_for_each(async |_| Ok(())).await
-}
-
-/// Waits until `count` load balancers have an address each, and no two the same; what each has.
-async fn all_have_their_own(cluster: &mut Cluster, count: usize) -> Result<BTreeMap<String, IpAddr>> {
-    let patience = std::time::Duration::from_mins(3);
-    until_within(patience, &format!("{count} Services have addresses of their own"), async || {
-        cluster.lives()?;
-        let services = cluster.list("Service").await?;
-        let balanced = services.iter().filter(|service| service["spec"]["type"] == "LoadBalancer");
-        let held: BTreeMap<String, IpAddr> = balanced
-            .filter_map(|service| {
-                Some((service["metadata"]["name"].as_str()?.to_owned(), *addresses(service).first()?))
-            })
-            .collect();
-        let distinct: BTreeSet<IpAddr> = held.values().copied().collect();
-        if held.len() == count && distinct.len() == count {
-            return Ok(held);
-        }
-        Err(format!("{} have {} addresses", held.len(), distinct.len()).into())
-    })
-    .await
 }
 
 async fn spread(cluster: &mut Cluster) -> Result {

@@ -1,19 +1,20 @@
 //! An API server that fails: faults injected into the store that our programs ask over HTTP. After each of them the
 //! laws hold (`laws`), and no more was written than they are worth.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lbk8s::store::{Fault, Verb};
 use serde_json::json;
 
 use crate::Result;
-use crate::case::{Case, case};
+use crate::case::{Case, case, note};
 use crate::cluster::Cluster;
 use crate::embedded::Embedded;
 use crate::object::{advertisement, pool, service};
 use crate::plane::{Kind, Plane};
+use crate::wait::until_within;
 
-use crate::worlds::{one_pool, served};
+use crate::worlds::{all_have_their_own, create_many, one_pool, served};
 
 pub(super) fn cases() -> Vec<Case> {
     let cases = vec![
@@ -33,10 +34,17 @@ pub(super) fn cases() -> Vec<Case> {
         case("writes_are_slow", async |cluster: &mut Cluster| {
             write_faults(cluster, Fault::Delay(Duration::from_millis(700))).await
         }),
-        case("watches_end_after_their_first_bytes", watches),
+        case("watches_end_after_their_first_bytes", async |cluster: &mut Cluster| {
+            watches(cluster, &[Fault::LoseAnswer; 12]).await
+        }),
+        case("watches_are_cut_at_any_byte", async |cluster: &mut Cluster| {
+            watches(cluster, &[0, 1, 2, 9, 60, 299, 300, 301, 777, 1500, 2222].map(Fault::CutAfter)).await
+        }),
+        case("connections_stay_open_and_nobody_answers", half_open),
         case("lists_are_refused_at_the_start", lists),
         case("an_object_is_made_anew_under_its_name_while_nobody_watches", made_anew),
         case("the_history_is_gone_when_the_api_is_back", compacted),
+        case("ten_thousand_services_at_the_start", ten_thousand),
     ];
     cases.into_iter().map(|case| case.only_on(Kind::Embedded)).collect()
 }
@@ -61,11 +69,6 @@ async fn many(cluster: &mut Cluster, count: usize) -> Result {
     Ok(())
 }
 
-/// Ends all our programs: a fault that is injected now meets them at their start.
-fn stop(cluster: &mut Cluster) -> Result {
-    ["controller", "speaker-n1", "speaker-n2", "speaker-n3"].iter().try_for_each(|name| cluster.stop(name))
-}
-
 async fn writes(cluster: &mut Cluster) -> Result {
     cluster.create(&pool("large", &["10.77.0.0/22"])).await?;
     many(cluster, 100).await?;
@@ -88,10 +91,12 @@ async fn write_faults(cluster: &mut Cluster, fault: Fault) -> Result {
     cluster.laws_hold(&held, 20 + 2 * 41).await
 }
 
-async fn watches(cluster: &mut Cluster) -> Result {
-    stop(cluster)?;
+async fn watches(cluster: &mut Cluster, faults: &[Fault]) -> Result {
+    cluster.stop_all()?;
     for resource in ["services", "nodes", "endpointslices", "ipaddresspools", "l2advertisements"] {
-        embedded(cluster)?.store().faults().inject(Verb::Watch, resource, Fault::LoseAnswer, 12);
+        for fault in faults {
+            embedded(cluster)?.store().faults().inject(Verb::Watch, resource, *fault, 1);
+        }
     }
     cluster.start().await?;
     cluster.create_all(&[pool("default", &["192.168.3.200-192.168.3.249"]), advertisement("all")]).await?;
@@ -106,7 +111,7 @@ async fn lists(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
     let address = served(cluster, "web", &["n1", "n2"]).await?;
     let held = cluster.held().await?;
-    stop(cluster)?;
+    cluster.stop_all()?;
     for resource in ["services", "nodes", "ipaddresspools"] {
         embedded(cluster)?.store().faults().inject(Verb::List, resource, Fault::Refuse(503), 6);
     }
@@ -114,6 +119,32 @@ async fn lists(cluster: &mut Cluster) -> Result {
     served(cluster, "later", &["n1", "n2"]).await?;
     cluster.serves(address, "web").await?;
     cluster.laws_hold(&held, 3).await
+}
+
+/// Whoever asks while nobody answers waits in vain, and must not wait for ever: the API is back before he notices.
+async fn half_open(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    let address = served(cluster, "web", &["n1", "n2"]).await?;
+    let held = cluster.held().await?;
+    // Each of the four programs watches more than this many kinds.
+    embedded(cluster)?.play_dead(24).await?;
+    embedded(cluster)?.serve().await?;
+    let begun = Instant::now();
+    cluster.create(&service("later").spec("selector", json!({"app": "web"}))).await?;
+    let later = until_within(Duration::from_secs(75), "the new Service has an address", async || {
+        cluster.lives()?;
+        cluster.shown("later").await?.first().copied().ok_or("it has none".into())
+    })
+    .await?;
+    until_within(Duration::from_secs(75), "it is answered for", async || {
+        cluster.lives()?;
+        if cluster.who_answers(later).await?.is_empty() { Err("nobody does".into()) } else { Ok(()) }
+    })
+    .await?;
+    note(&format!("served {:.0?} after the API was back", begun.elapsed()));
+    cluster.serves(later, "web").await?;
+    cluster.serves(address, "web").await?;
+    cluster.laws_hold(&held, 4).await
 }
 
 /// While the port is shut, the test itself still reaches the store.
@@ -148,4 +179,21 @@ async fn compacted(cluster: &mut Cluster) -> Result {
     cluster.serves(later, "web").await?;
     cluster.answered_by(address, &node).await?;
     cluster.laws_hold(&held, 3).await
+}
+
+/// A controller that starts where nearly all have what they need: it learns that, and writes for those that have not.
+async fn ten_thousand(cluster: &mut Cluster) -> Result {
+    const COUNT: usize = 10_000;
+    cluster.create(&pool("large", &["10.77.0.0/18"])).await?;
+    create_many(cluster, (10..COUNT).map(|number| format!("s{number}"))).await?;
+    all_have_their_own(cluster, COUNT - 10).await?;
+    cluster.stop("controller")?;
+    create_many(cluster, (0..10).map(|number| format!("s{number}"))).await?;
+    let (held, written) = (cluster.held().await?, cluster.status_writes().unwrap_or_default());
+    let begun = Instant::now();
+    cluster.start_controller(&[]).await?;
+    all_have_their_own(cluster, COUNT).await?;
+    note(&format!("{COUNT} Services: the new ones have theirs {:.1?} after the start", begun.elapsed()));
+    // Ten, and one of the marker that shows that the controller has caught up.
+    cluster.laws_hold(&held, written + 11).await
 }

@@ -24,10 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Objects as MetalLB leaves them: addresses in the status, its pool beside them, and statuses of its speakers.
 async fn taken_over(cluster: &mut Cluster) -> Result {
-    cluster.stop("controller")?;
-    for node in ["n1", "n2", "n3"] {
-        cluster.stop(&format!("speaker-{node}"))?;
-    }
+    cluster.stop_all()?;
     one_pool(cluster).await?;
     cluster.pods("web", &["n1", "n2"]).await?;
     // Not the addresses that ours would have given, and not in the order of age.
@@ -60,22 +57,7 @@ async fn ingresses(cluster: &Cluster) -> Result<BTreeMap<String, Value>> {
 }
 
 async fn webhook(cluster: &mut Cluster) -> Result {
-    cluster
-        .create(&Object(json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "metallb-webhook-configuration"},
-            "webhooks": [{
-                "name": "ipaddresspoolvalidationwebhook.metallb.io",
-                "admissionReviewVersions": ["v1"],
-                "sideEffects": "None",
-                "clientConfig": {"service": {"namespace": "metallb-system", "name": "metallb-webhook-service",
-                    "path": "/validate-metallb-io-v1beta1-ipaddresspool"}},
-                "rules": [{"apiGroups": ["metallb.io"], "apiVersions": ["v1beta1"],
-                    "operations": ["CREATE", "UPDATE"], "resources": ["ipaddresspools"]}],
-            }],
-        })))
-        .await?;
+    cluster.create(&super::metallb::webhook()).await?;
     until("the controller tells of the webhook", async || {
         let log = cluster.log("controller")?;
         if log.contains("metallb-webhook-configuration") {

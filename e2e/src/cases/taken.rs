@@ -49,9 +49,7 @@ async fn later(cluster: &mut Cluster) -> Result {
     cluster.caught_up().await?;
     cluster.shows("web", &["192.168.3.200"]).await?;
     // It was there before they started: they do not ask whether it is free.
-    for program in ["controller", "speaker-n1", "speaker-n2", "speaker-n3"] {
-        cluster.stop(program)?;
-    }
+    cluster.stop_all()?;
     cluster.start().await?;
     both_answer(cluster, &owner).await?;
     cluster.caught_up().await?;

@@ -159,8 +159,17 @@ impl Cluster {
         self.start_controller(arguments).await
     }
 
-    /// Ends all that runs of ours.
-    pub(super) fn stop_all(&mut self) {
+    /// Tells all that runs of ours to end, and waits until it has.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn stop_all(&mut self) -> Result {
+        let names: Vec<String> = self.programs.0.keys().cloned().collect();
+        names.iter().try_for_each(|name| self.stop(name))
+    }
+
+    /// Ends all that runs of ours, at once.
+    pub(super) fn kill_all(&mut self) {
         self.programs.0.clear();
     }
 

@@ -29,7 +29,7 @@ impl Cluster {
     /// # Errors
     /// What the API server or the kernel says.
     pub async fn tidy(&mut self) -> Result {
-        self.stop_all();
+        self.kill_all();
         if let Plane::Real(real) = &mut self.plane {
             real.restarted = false;
         }

@@ -33,6 +33,8 @@ pub enum Fault {
     /// Serve it, but lose the answer, as a proxy does that has waited too long: the client gets 504, whether it
     /// read or wrote, and does not learn that a write succeeded. For a watch: end it after the first bytes.
     LoseAnswer,
+    /// For a watch: end it after so many bytes, wherever that is. Nothing to other requests.
+    CutAfter(usize),
 }
 
 /// The faults that wait for a request, and what was written.

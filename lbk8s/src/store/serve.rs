@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -94,7 +94,7 @@ impl Store {
         match fault {
             Some(Fault::Refuse(code)) => return Err(ApiError::injected(code)),
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
-            Some(Fault::LoseAnswer) | None => {}
+            Some(Fault::LoseAnswer | Fault::CutAfter(_)) | None => {}
         }
         let lost = fault == Some(Fault::LoseAnswer);
         let answer = match verb {
@@ -102,7 +102,12 @@ impl Store {
             Verb::List => respond(StatusCode::OK, self.list(&route, &query)?),
             Verb::Watch => {
                 let body = self.watch(&route, &query);
-                return Ok(with_body(StatusCode::OK, if lost { first_bytes(body) } else { body }));
+                let body = match fault {
+                    Some(Fault::LoseAnswer) => first_bytes(body),
+                    Some(Fault::CutAfter(bytes)) => cut(body, bytes),
+                    _ => body,
+                };
+                return Ok(with_body(StatusCode::OK, body));
             }
             Verb::Create | Verb::Update | Verb::Patch | Verb::Delete => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
@@ -145,6 +150,20 @@ fn first_bytes(body: Body) -> Body {
     let frames = body.into_data_stream().take(1);
     let frames = frames.map(|bytes| bytes.map(http_body::Frame::data));
     http_body_util::StreamBody::new(frames).boxed_unsync()
+}
+
+/// Only so many bytes of a stream, then its end.
+fn cut(body: Body, bytes: usize) -> Body {
+    let pieces = stream::unfold((body.into_data_stream(), bytes), |(mut rest, left)| async move {
+        if left == 0 {
+            return None;
+        }
+        let Ok(piece) = rest.next().await?;
+        let kept = piece.slice(..piece.len().min(left));
+        let left = left - kept.len();
+        Some((Ok(http_body::Frame::data(kept)), (rest, left)))
+    });
+    http_body_util::StreamBody::new(pieces).boxed_unsync()
 }
 
 /// The body, null if there is none. It is not read further than the limit.
