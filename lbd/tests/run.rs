@@ -300,7 +300,11 @@ async fn taken() -> Outcome {
 async fn conflict() -> Outcome {
     let site = site("conflict").await?;
     site.write("1.yaml", &(POOL.to_owned() + &service("web")));
-    let mut running = run(&site, &[]).await?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+    command.args(["run", "--manifests", "."]).env("RUST_LOG", "warn,lbk8s=info");
+    let mut running = site.start(command).await.map_err(|error| error.to_string())?;
+    // Whoever claims it before that, while it is still probed, has it, and the Service gets another one.
+    running.says(&["\"answered\"", "192.168.3.251"]).await?;
     site.answers(VIP, true).await?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
     command.args(["announce", "--no-probe", "192.168.3.251"]);

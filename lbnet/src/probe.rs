@@ -25,14 +25,14 @@ pub struct Profile {
 
 impl Default for Profile {
     /// Three questions 70 ms apart, so that an address is announced after 0.21 s. RFC 5227 section 1.1 takes 5 to 7 s,
-    /// which fits a host that starts and not a Service that somebody waits for. A station on a LAN answers within a few
-    /// milliseconds, so that whoever asks is answered after 10 ms of silence. What answers after all of that is found
+    /// which fits a host that starts and not a Service that somebody waits for. A station on a LAN answers within a
+    /// millisecond or two, so that whoever asks is answered after 5 ms of silence. What answers after all of that is found
     /// by the watch for conflicts.
     fn default() -> Self {
         Self {
             questions: 3,
             gap: Duration::from_millis(70),
-            quiet: Duration::from_millis(10),
+            quiet: Duration::from_millis(5),
             again: Duration::from_secs(30),
         }
     }
@@ -217,7 +217,7 @@ mod tests {
         let (start, mut probes) = (Instant::now(), Probes::new(Profile::default()));
         probes.start(vip(), start);
         let (ask, quiet) = (Step::Ask(vip()), Step::Quiet(vip()));
-        let steps = [(0, ask), (10, quiet), (70, ask), (140, ask), (210, Step::Free(vip()))];
+        let steps = [(0, ask), (5, quiet), (70, ask), (140, ask), (210, Step::Free(vip()))];
         assert_eq!(run(&mut probes, start), steps);
         assert!(probes.is_empty());
     }

@@ -5,7 +5,6 @@
 mod load;
 mod seen;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Event;
@@ -67,8 +66,8 @@ pub async fn measure(server: Server<'_>, plan: &Plan, writes: Writes<'_>) -> Res
     load.clear().await?;
     let seen = Seen::start(load.services().clone()).await?;
     let events = Api::namespaced(server.client, "default");
-    let (on, asker, few, figures) = (server.name, server.asker, BTreeMap::new(), Vec::new());
-    let mut measuring = Measuring { load, seen, events, on, asker, writes, few, figures };
+    let (on, asker, figures) = (server.name, server.asker, Vec::new());
+    let mut measuring = Measuring { load, seen, events, on, asker, writes, figures };
     let measured = measuring.all(plan).await;
     // Deleted in either case; the first error is the one to tell.
     let cleared = measuring.load.clear().await;
@@ -82,8 +81,6 @@ struct Measuring<'a> {
     on: &'a str,
     asker: Option<Asker>,
     writes: Writes<'a>,
-    /// How long each thing took with the fewest present, and how many these are.
-    few: BTreeMap<&'static str, (usize, Vec<Duration>)>,
     figures: Vec<Figure>,
 }
 
@@ -138,26 +135,46 @@ impl Measuring<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.tell("service created to address in status", present, in_status);
+        let bare = self.bare(samples).await?;
+        let beside = Some(("created, and the status written by its creator", bare));
+        self.tell("service created to address in status", present, in_status, beside);
         if self.asker.is_some() {
-            self.tell("service created to first ARP answer", present, on_the_lan);
+            self.tell("service created to first ARP answer", present, on_the_lan, None);
         }
         self.count_writes(before, samples, &format!("one at a time, {present} present"));
         Ok(())
     }
 
-    fn tell(&mut self, what: &'static str, present: usize, taken: Vec<Duration>) {
-        let on = self.on;
+    /// What the API server alone takes: a service that nobody serves, and its status written by who created it.
+    async fn bare(&mut self, samples: usize) -> Result<Vec<Duration>> {
+        let mut taken = Vec::new();
+        for name in names("bare", samples) {
+            let started = Instant::now();
+            self.load.create_unserved(std::iter::once(name.clone())).await?;
+            self.load.write_statuses(std::iter::once(name.clone())).await?;
+            taken.push(self.seen.until("an address", |seen| seen.has_address(&name)).await? - started);
+            self.load.delete(&name).await?;
+            self.seen.until("a deletion", |seen| !seen.is_there(&name)).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(taken)
+    }
+
+    fn tell(
+        &mut self,
+        what: &str,
+        present: usize,
+        taken: Vec<Duration>,
+        beside: Option<(&str, Vec<Duration>)>,
+    ) {
         for (share, name) in [(50, "median"), (99, "p99")] {
-            let name = format!("{what}, {name}, {present} present ({on})");
+            let name = format!("{what}, {name}, {present} present ({})", self.on);
             let figure = Figure::new(name, ms(percentile(taken.clone(), share)), "ms", "");
-            self.figures.push(match self.few.get(what) {
-                Some((few, took)) => Figure { target: "does not grow with the number present", ..figure }
-                    .beside(format!("with {few} present"), ms(percentile(took.clone(), share))),
+            self.figures.push(match &beside {
+                Some((what, took)) => figure.beside(*what, ms(percentile(took.clone(), share))),
                 None => figure,
             });
         }
-        self.few.entry(what).or_insert((present, taken));
     }
 
     /// All wait for a pool: from the moment before it is made to that in which the watch tells the last address.
