@@ -52,6 +52,24 @@ impl AddressRange {
         self.family == other.family && self.first <= other.last && other.first <= self.last
     }
 
+    /// What is left of this range without `others`, in ascending order.
+    #[must_use]
+    pub fn without<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> Vec<Self> {
+        let mut left = vec![*self];
+        for other in others {
+            let cut = |range: Self| {
+                if !range.overlaps(other) {
+                    return [Some(range), None];
+                }
+                let below = (range.first < other.first).then(|| Self { last: other.first - 1, ..range });
+                let above = (range.last > other.last).then(|| Self { first: other.last + 1, ..range });
+                [below, above]
+            };
+            left = left.into_iter().flat_map(cut).flatten().collect();
+        }
+        left
+    }
+
     /// The range of one address.
     #[must_use]
     pub fn only(address: IpAddr) -> Self {
@@ -301,6 +319,30 @@ mod tests {
             ("::ffff:10.0.0.0/120", "10.0.0.0-10.0.0.255"),
         ] {
             assert_eq!(text.parse::<AddressRange>().expect(text).to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_have_is_cut_out() {
+        let range = |text: &str| text.parse::<AddressRange>().unwrap();
+        for (of, others, left) in [
+            ("10.0.0.0/24", vec![], vec!["10.0.0.0-10.0.0.255"]),
+            ("10.0.0.0/24", vec!["10.0.1.0/24", "fd00::/64"], vec!["10.0.0.0-10.0.0.255"]),
+            ("10.0.0.0/24", vec!["10.0.0.0/16"], vec![]),
+            ("10.0.0.0/24", vec!["10.0.0.0/25"], vec!["10.0.0.128-10.0.0.255"]),
+            (
+                "10.0.0.0/24",
+                vec!["10.0.0.200-10.0.1.9", "10.0.0.4/32", "10.0.0.0/32"],
+                vec!["10.0.0.1-10.0.0.3", "10.0.0.5-10.0.0.199"],
+            ),
+            ("::/0", vec!["::/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"], vec![
+                "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
+            ]),
+            ("0.0.0.0/0", vec!["255.255.255.255/32", "0.0.0.0/1"], vec!["128.0.0.0-255.255.255.254"]),
+        ] {
+            let others: Vec<AddressRange> = others.into_iter().map(range).collect();
+            let cut: Vec<String> = range(of).without(&others).iter().map(ToString::to_string).collect();
+            assert_eq!(cut, left, "{of}");
         }
     }
 

@@ -316,10 +316,10 @@ pub(crate) struct ServerArguments {
     pub(crate) lb_class: Option<String>,
     /// Let the pools of the v0.12 ConfigMap count beside those of today. By default it counts only where there are
     /// none
-    #[arg(long)]
+    #[arg(long, env = "LBD_FOLLOW_CONFIG_MAP")]
     follow_config_map: bool,
     /// Work although MetalLB's controller or speakers still run. By default lbd waits until they are gone
-    #[arg(long)]
+    #[arg(long, env = "LBD_BESIDE_METALLB")]
     pub(crate) beside_metallb: bool,
     /// End when standard input closes: for a parent that may die
     #[arg(long, hide = true)]
@@ -347,7 +347,7 @@ pub(crate) struct ControllerArguments {
     #[command(flatten)]
     pub(crate) server: ServerArguments,
     /// What becomes of addresses that Services hold and no pool has any more
-    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT", env = "LBD_LOST_ADDRESSES")]
     pub(crate) lost_addresses: LostAddresses,
     /// The name of this pod. By default: the host's name
     #[arg(long, env = "LBD_POD_NAME", value_name = "NAME", value_parser = not_empty)]
@@ -363,7 +363,7 @@ pub(crate) struct SpeakerArguments {
     #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: String,
     /// Let nodes with the label node.kubernetes.io/exclude-from-external-load-balancers announce too
-    #[arg(long)]
+    #[arg(long, env = "LBD_IGNORE_EXCLUDE_LB")]
     pub(crate) ignore_exclude_lb: bool,
     #[command(flatten)]
     pub(crate) wire: WireArguments,

@@ -24,6 +24,10 @@ pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failu
             let kubeconfig = Kubeconfig::read_from(file).map_err(fail)?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(fail)?
         }
+        // In a pod nothing else is meant, whatever lies in the image.
+        (None, None) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+            Config::incluster().map_err(|error| Failure::Client(error.to_string()))?
+        }
         (None, None) => Config::infer().await.map_err(|error| Failure::Client(error.to_string()))?,
     };
     // What is silent for so long is dead, as behind a proxy that vanished: a watch that lives is ended by the server

@@ -59,6 +59,9 @@ const LONGEST_NOTE: usize = 1024;
 /// Kubernetes refuses names of more than 253 bytes; the moment behind ours takes up to 33.
 const LONGEST_NAME: usize = 220;
 
+/// One that takes longer is lost.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// As much of `text` as fits into `bytes`.
 fn shorten(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
@@ -100,8 +103,13 @@ impl Recorder {
             ..KubeEvent::default()
         };
         let api: Api<KubeEvent> = Api::namespaced(self.client.clone(), namespace);
-        if let Err(error) = api.create(&PostParams::default(), &object).await {
-            let error = crate::watching::explain_client(&error);
+        let sent = tokio::time::timeout(DEADLINE, api.create(&PostParams::default(), &object)).await;
+        let error = match sent {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(crate::watching::explain_client(&error)),
+            Err(_) => Some(format!("no answer within {DEADLINE:?}")),
+        };
+        if let Some(error) = error {
             tracing::warn!(%about, reason, note, error, "an event could not be recorded");
         }
     }

@@ -39,6 +39,8 @@ struct Entry<V> {
     wanted: Option<V>,
     shown: Shown<V>,
     busy: bool,
+    /// What a watch told during a write: it may be older than what the write finds, or newer.
+    meanwhile: Option<Box<V>>,
     trouble: Option<Box<Trouble<V>>>,
 }
 
@@ -62,7 +64,7 @@ struct Trouble<V> {
 
 impl<V> Default for Entry<V> {
     fn default() -> Self {
-        Self { wanted: None, shown: Shown::Unknown, busy: false, trouble: None }
+        Self { wanted: None, shown: Shown::Unknown, busy: false, meanwhile: None, trouble: None }
     }
 }
 
@@ -139,8 +141,9 @@ where
     /// An object says this, as a watch tells.
     pub fn seen(&mut self, key: K, value: V) {
         let entry = self.entries.entry(key.clone()).or_default();
-        // What a watch tells during a write may be older than what the write finds.
-        if !entry.busy {
+        if entry.busy {
+            entry.meanwhile = Some(Box::new(value));
+        } else {
             entry.set_shown(value);
             self.look_at(key);
         }
@@ -223,7 +226,9 @@ where
                     let dropped = Some((wrote, got.clone()));
                     Box::new(Trouble { dropped, failures: 0, told: String::new() })
                 });
-                entry.set_shown(got);
+                // If that was older than this, it costs one more write.
+                let newest = entry.meanwhile.take().map_or(got, |seen| *seen);
+                entry.set_shown(newest);
                 entry.busy = false;
                 self.look_at(key);
             }
@@ -288,6 +293,17 @@ mod tests {
         settle(&mut upkeep).await;
         let b = || (1, "b".to_owned());
         assert_eq!(*written.lock().unwrap(), [b(), b()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_foreign_edit_during_a_write_is_undone_after_it() {
+        let (mut upkeep, written) = upkeep(Ok);
+        upkeep.want(1, "a".to_owned());
+        upkeep.begin();
+        upkeep.seen(1, "somebody's".to_owned());
+        settle(&mut upkeep).await;
+        assert_eq!(*written.lock().unwrap(), [(1, "a".to_owned()), (1, "a".to_owned())]);
+        assert!(upkeep.is_shown(&1));
     }
 
     #[tokio::test(start_paused = true)]

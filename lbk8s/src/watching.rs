@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::time::Duration;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -40,26 +41,51 @@ pub enum Watched<V> {
     Failed(watcher::Error),
 }
 
-/// The pause after a failure. The runtime starts over at every list that begins, so that it would not grow.
-struct Pause(Duration);
+/// The pause after a failure: it grows with each one in a row, and is a little different for everybody, so that a
+/// thousand nodes do not come back to an API server at the same moment.
+struct Pause {
+    first: Duration,
+    last: Duration,
+    failures: u32,
+    failed: Option<Instant>,
+    /// Drawn once for each watch.
+    odds: RandomState,
+}
+
+impl Pause {
+    fn new(first: Duration, last: Duration) -> Self {
+        Self { first, last, failures: 0, failed: None, odds: RandomState::new() }
+    }
+}
 
 impl Iterator for Pause {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        Some(self.0)
+        let now = Instant::now();
+        if self.failed.replace(now).is_some_and(|before| now - before > QUIET) {
+            self.failures = 0;
+        }
+        let pause = (self.first * 2_u32.saturating_pow(self.failures)).min(self.last);
+        self.failures += 1;
+        let share = u32::try_from(self.odds.hash_one(self.failures) % 1000).unwrap_or_default();
+        Some(pause / 2 + pause / 2 * share / 1000)
     }
 }
 
 impl kube::runtime::utils::Backoff for Pause {
+    /// The runtime asks for this at every list that begins, also at one that fails then: so the pause would not grow.
     fn reset(&mut self) {}
 }
 
-/// The pause between attempts while the API server cannot be reached.
-const RETRY: Duration = Duration::from_millis(500);
+/// The pauses between attempts while the API server cannot be reached.
+const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 /// The same for what need not be there.
-const SLOWLY: Duration = Duration::from_secs(30);
+const SLOWLY: [Duration; 2] = [Duration::from_secs(30); 2];
+
+/// After so long without a failure the pauses begin anew.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// How long a watch may be silent before it is opened anew: a dead connection is noticed within this time.
 const WATCH_TIMEOUT_SECONDS: u32 = 50;
@@ -102,15 +128,15 @@ where
 fn follow_at<K, V>(
     api: Api<K>,
     config: watcher::Config,
-    retry: Duration,
+    [first, last]: [Duration; 2],
     view: impl Fn(&K) -> V + Send + 'static,
 ) -> BoxStream<'static, Watched<V>>
 where
     K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     V: Send + 'static,
 {
-    let mut known = Known::default();
-    let events = watch(api, config).backoff(Pause(retry));
+    let mut known = Known { may_be_absent: is_defined(api.resource_url()), ..Known::default() };
+    let events = watch(api, config).backoff(Pause::new(first, last));
     events.flat_map(move |event| told(event, &mut known, &view)).boxed()
 }
 
@@ -121,6 +147,8 @@ struct Known {
     told: BTreeMap<Box<str>, Seen>,
     /// The number of the list that was begun last.
     list: u32,
+    /// The kind need not be known to the server.
+    may_be_absent: bool,
 }
 
 /// What is known of an object.
@@ -173,7 +201,7 @@ fn told<K: ResourceExt, V: Send + 'static>(
             let uid: Box<str> = uid(&object);
             vec![gone(&name, &uid)]
         }
-        Err(error) if is_absent(&error) => {
+        Err(error) if known.may_be_absent && is_absent(&error) => {
             let vanished = std::mem::take(&mut known.told);
             let vanished = vanished.into_iter().map(|(name, seen)| gone(&name, &seen.uid));
             vanished.chain([Watched::Absent]).collect()
@@ -302,7 +330,8 @@ pub fn leftovers<C: Send + 'static>(
 #[derive(Debug)]
 pub struct Progress {
     unsynced: BTreeSet<&'static str>,
-    failing: BTreeMap<&'static str, String>,
+    /// Why each broke last, and when that was told.
+    failing: BTreeMap<&'static str, (String, Instant)>,
 }
 
 impl Progress {
@@ -329,20 +358,37 @@ impl Progress {
     /// The server does not know a kind. True if now all watches have told of everything, for the first time.
     pub fn absent(&mut self, watch: &'static str) -> bool {
         let error = "the server does not know the kind; is its CRD installed? Taken as none";
-        if self.failing.get(watch).map(String::as_str) != Some(error) {
+        if self.is_news(watch, error) {
             tracing::warn!(watch, "{error}");
-            self.failing.insert(watch, error.to_owned());
         }
         self.unsynced.remove(watch) && self.unsynced.is_empty()
     }
 
     /// A watch broke.
     pub fn failed(&mut self, watch: &'static str, error: String) {
-        if self.failing.get(watch) != Some(&error) {
+        if self.is_news(watch, &error) {
             tracing::warn!(watch, error, "cannot watch; trying again");
-            self.failing.insert(watch, error);
         }
     }
+
+    /// Whether a failure is worth a word: it is another one than before, or the one before was long ago. (A watch that
+    /// goes on where it broke does not say so.)
+    fn is_news(&mut self, watch: &'static str, error: &str) -> bool {
+        let now = Instant::now();
+        let known = self.failing.get(watch);
+        let is_news = known.is_none_or(|(before, told)| before != error || now - *told > QUIET);
+        if is_news {
+            self.failing.insert(watch, (error.to_owned(), now));
+        }
+        is_news
+    }
+}
+
+/// Whether a kind is there only where somebody has defined it. Of Kubernetes' own kinds all are known: whoever says
+/// otherwise is not the API server.
+fn is_defined(url: &str) -> bool {
+    let group = url.strip_prefix("/apis/").and_then(|rest| rest.split('/').next());
+    group.is_some_and(|group| group.contains('.') && !group.ends_with(".k8s.io"))
 }
 
 /// Whether the server does not know the kind at all, as before its CRD is installed: then there are none.

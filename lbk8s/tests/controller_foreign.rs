@@ -386,6 +386,25 @@ fn one_who_empties_a_status_is_backed_off_from_and_told_of_once() {
 }
 
 #[test]
+fn one_who_writes_an_address_that_is_nobodys_to_give_is_backed_off_from() {
+    let foreign = json!({"status": {"loadBalancer": {"ingress": [{"ip": "172.16.0.9"}]}}});
+    let mut full = World::of(&[
+        pool("default", 0, &["10.0.0.1/32"]),
+        holding("older", 1, &["10.0.0.1"], "default"),
+        service("a", 2),
+    ]);
+    check_backed_off("pending", fight(&mut full, &foreign));
+    check_backed_off("without a pool", fight(&mut World::of(&[service("a", 2)]), &foreign));
+}
+
+#[test]
+fn one_who_changes_what_is_said_of_an_address_is_backed_off_from() {
+    let record = json!({"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "mine"}}});
+    check_backed_off("the record", fight(&mut rival_world(&[]), &record));
+    check_backed_off("the condition", fight(&mut rival_world(&[]), &json!({"status": {"conditions": []}})));
+}
+
+#[test]
 fn one_who_writes_an_address_that_another_service_has_is_backed_off_from() {
     let older = holding("older", 1, &["10.0.0.9"], "default");
     let rewrites = json!({"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}}});
@@ -488,7 +507,7 @@ fn facts(node: &str, mac: &str, taken: &[(&str, &str)]) -> Change {
         "interfaces": [{"name": "eth0", "mac": mac, "subnets": ["10.0.0.0/24"]}], "taken": taken,
     });
     let facts: NodeFacts = serde_json::from_value(object).unwrap();
-    Change::Facts(node.to_owned(), Some(Box::new(facts)))
+    Change::Facts(node.to_owned(), Some(Box::new(facts.spec)))
 }
 
 const STRANGER: &str = "02:00:00:00:00:99";
@@ -701,4 +720,95 @@ fn a_stale_config_map_is_told_of_and_counts_only_if_it_always_does() {
     let pools: Vec<&str> = controller.allocator().pools().map(|pool| pool.name.as_str()).collect();
     assert_eq!(pools.len(), 2, "{pools:?}");
     assert_eq!(std::iter::from_fn(|| controller.next_write()).count(), 2);
+}
+
+/// What a pool of today's does to a ConfigMap that has 10.0.0.1-10.0.0.9, of which `a` holds 10.0.0.1.
+fn beside_config_map(pool: Value) -> World {
+    let advertisement = world::advertisement("all", &json!({}));
+    let mut world =
+        World::of(&[config_map(&legacy("old", "10.0.0.1-10.0.0.9")), advertisement, service("a", 1)]);
+    world.settle();
+    world.tell(pool);
+    assert_eq!(world.settle().len(), 0);
+    assert_eq!((codes(&world), world.shows("a")), (vec!["NotCovered"], vec!["10.0.0.1".to_owned()]));
+    world
+}
+
+#[test]
+fn a_pool_of_the_config_maps_own_name_that_does_not_cover_it_stands_beside_it() {
+    let mut world = beside_config_map(pool("old", 1, &["10.0.0.4-10.0.0.5"]));
+    let ranges: Vec<String> =
+        world.controller.allocator().pools().flat_map(|pool| &pool.ranges).map(ToString::to_string).collect();
+    assert_eq!(ranges, ["10.0.0.4-10.0.0.5", "10.0.0.1-10.0.0.3", "10.0.0.6-10.0.0.9"]);
+    world.check_restart();
+    world.tell(pool("old", 1, &["10.0.0.0/28"]));
+    assert_eq!(world.settle().len(), 0);
+    assert_eq!(codes(&world), ["NotInForce"]);
+}
+
+#[test]
+fn a_pool_that_overlaps_the_config_maps_takes_only_what_both_have() {
+    let mut world = beside_config_map(pool("new", 1, &["10.0.0.3-10.0.0.99"]));
+    for name in ["b", "c"] {
+        world.tell(service(name, 2));
+    }
+    world.settle();
+    assert_eq!([world.shows("b"), world.shows("c")].concat(), ["10.0.0.3", "10.0.0.4"]);
+    world.check_restart();
+    world.tell_gone("Service", "a");
+    assert_eq!(codes(&world), ["NotInForce"]);
+}
+
+#[test]
+fn an_address_without_a_record_or_with_one_of_old_keeps_the_config_map() {
+    for record in [None, Some("old"), Some("another")] {
+        let annotation = record.map(|name| json!({"metallb.universe.tf/ip-allocated-from-pool": name}));
+        let shown = json!({
+            "metadata": {"annotations": annotation},
+            "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.7"}]}},
+        });
+        let mut world = World::of(&[
+            config_map(&legacy("old", "10.0.0.1-10.0.0.9")),
+            pool("new", 1, &["10.1.0.1-10.1.0.9"]),
+            with(service("a", 1), &shown),
+        ]);
+        let written = world.settle();
+        let ours = record != Some("another");
+        assert_eq!(codes(&world).contains(&"NotCovered"), ours, "{record:?}");
+        assert_eq!(world.shows("a"), ["10.0.0.7"], "{record:?}");
+        assert!(written.iter().all(|it| it.lost.is_none()), "{record:?}");
+        if ours {
+            assert_eq!(world.condition("a"), "True/Assigned: 10.0.0.7 from pool \"old\"");
+        }
+    }
+}
+
+#[test]
+fn deprecated_annotations_are_told_of_once_and_not_at_every_restart() {
+    let old = json!({"metadata": {"annotations": {"metallb.universe.tf/address-pool": "default"}}});
+    let mut world = rival_world(&[with(service("b", 3), &old)]);
+    let told = |world: &mut World| {
+        let notices = world.controller.notices();
+        notices.iter().filter(|it| matches!(it, Notice::Deprecated { .. })).count()
+    };
+    world.settle();
+    assert_eq!(told(&mut world), 1);
+    world.edit("Service", "b", &json!({"metadata": {"labels": {"a": "b"}}}));
+    world.settle();
+    assert_eq!(told(&mut world), 0);
+    world.check_restart();
+    assert_eq!(told(&mut world), 0);
+}
+
+#[test]
+fn whoever_loses_an_address_is_told_of_which_and_why() {
+    let mut world = rival_world(&[]);
+    world.settle();
+    world.edit("Service", "a", &json!({"spec": {"loadBalancerIP": "10.0.0.77"}}));
+    let written = world.settle();
+    assert_eq!(
+        written[0].lost.as_deref(),
+        Some("Warning ClearAssignment: 10.0.0.0 is not this Service's any more: 10.0.0.77 from pool \"default\"")
+    );
+    assert_eq!(written.len(), 1);
 }

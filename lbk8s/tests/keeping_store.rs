@@ -102,7 +102,9 @@ async fn a_lost_address_is_one_write_and_one_event_and_so_is_its_end() {
         cluster.quiet().await;
         let events = cluster.events("a").await;
         let told = "Normal IPAllocated: Assigned 10.1.0.1 from pool \"other\": the lowest free address";
-        assert_eq!((cluster.status_writes(), events.len(), events[2].as_str()), (3, 3, told), "{reason}");
+        assert_eq!((cluster.status_writes(), events.len(), events[3].as_str()), (3, 4, told), "{reason}");
+        let lost = "Warning ClearAssignment: 10.0.0.1 is not this Service's any more: 10.1.0.1 from pool \"other\"";
+        assert_eq!(events[2], lost, "{reason}");
         check_restart(&mut cluster).await;
     }
 }
@@ -176,7 +178,9 @@ async fn taken_away_is_taken_at_once_and_told_once() {
     let object = cluster.until("a", "told to wait", waits).await;
     assert_eq!((shown(&object), kept(&object)), (vec![], Value::Null));
     cluster.quiet().await;
-    assert_eq!((cluster.status_writes(), cluster.events("a").await.len()), (3, 3));
+    let events = cluster.events("a").await;
+    let cleared: Vec<&String> = events.iter().filter(|it| it.contains("ClearAssignment")).collect();
+    assert_eq!((cluster.status_writes(), events.len(), cleared.len()), (3, 5, 2), "{events:#?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ impl Controller {
         let claim = Claim {
             request,
             addresses: shown.to_vec(),
-            recorded_pool: view.recorded_pool.clone(),
+            recorded_pool: view.pool_on_record().map(str::to_owned),
             recorded_pools: view.recorded_pools(),
         };
         let status = &self.shown;
@@ -40,6 +40,7 @@ impl Controller {
         if self.doubles.insert(loser.clone(), address) == Some(address) {
             return;
         }
+        self.lost.insert(loser.clone(), address);
         if let Some(view) = self.services.get(loser) {
             let service = view.object.clone();
             self.notices.push(Notice::Double { service, address, kept_by });

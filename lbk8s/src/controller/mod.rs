@@ -35,7 +35,7 @@ use strangers::Strangers;
 
 use crate::Problem;
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
-use crate::objects::facts::NodeFacts;
+use crate::objects::facts::NodeFactsFields;
 use crate::objects::leftovers::{Leftover, Leftovers};
 use crate::objects::namespace::NamespaceView;
 use crate::objects::service::{Kept, ServiceView, Wish};
@@ -50,7 +50,7 @@ pub enum Change {
     /// A node and its gateways have these addresses, or with `None` it is gone.
     Node(String, Option<BTreeMap<IpAddr, Avoided>>),
     /// A node's speaker tells this of it, or with `None` no more.
-    Facts(String, Option<Box<NodeFacts>>),
+    Facts(String, Option<Box<NodeFactsFields>>),
     /// A Service is there in this form.
     Service(Box<ServiceView>),
     /// A Service is gone. Its identity (`metadata.uid`) tells it from one of the same name that has come since;
@@ -84,7 +84,7 @@ pub struct Controller {
     configured: Option<(Vec<PoolSpec>, Unreadable)>,
     namespace_problems: BTreeMap<String, Vec<Problem>>,
     nodes: BTreeMap<String, BTreeMap<IpAddr, Avoided>>,
-    facts: BTreeMap<String, NodeFacts>,
+    facts: BTreeMap<String, NodeFactsFields>,
     leftovers: Leftovers,
     /// Addresses are given although MetalLB's controller gives some too.
     beside_metallb: bool,
@@ -92,6 +92,8 @@ pub struct Controller {
     told_deprecated: BTreeSet<ServiceKey>,
     /// The address that each Service was last said to have lost to another one.
     doubles: BTreeMap<ServiceKey, IpAddr>,
+    /// Addresses that Services lose and have been told why.
+    lost: BTreeMap<ServiceKey, IpAddr>,
     strangers: Strangers,
     now: i64,
     memories: Memories,
@@ -151,8 +153,7 @@ impl Controller {
                     ConfigChange::PoolGone(name) => self.memories.lose(name),
                     _ => {}
                 }
-                self.config.apply(*change);
-                if self.synced {
+                if self.config.apply(*change) && self.synced {
                     self.put_pools_in_force();
                 }
             }
@@ -173,6 +174,7 @@ impl Controller {
                     self.allocator.release(&key);
                     self.rivals.forget(&key);
                     self.doubles.remove(&key);
+                    self.lost.remove(&key);
                     self.told_deprecated.remove(&key);
                     self.show(&key, &[]);
                 }
@@ -214,16 +216,25 @@ impl Controller {
             }
             let decision = self.allocator.decision(&key);
             let held = decision.as_ref().map(Decision::addresses).unwrap_or_default();
+            let told = self.lost.get(&key).copied();
             let write = if self.shown.must_wait(&key, &held, &self.allocator) {
-                status::give_up(view, &held)
+                status::give_up(view, &held, told)
             } else {
-                status::write(view, decision.as_ref(), self.kept(view, decision.as_ref()))
+                self.status(view, decision.as_ref())
             };
-            if write.is_some() {
-                return write;
+            let Some(write) = write else { continue };
+            // Told when there is something to write: so not once more at every restart.
+            if !view.deprecated.is_empty() && self.told_deprecated.insert(key.clone()) {
+                let (service, keys) = (view.object.clone(), view.deprecated.clone());
+                self.notices.push(Notice::Deprecated { service, keys });
             }
+            return Some(write);
         }
         None
+    }
+
+    fn status(&self, view: &ServiceView, decision: Option<&Decision>) -> Option<Write> {
+        status::write(view, decision, self.kept(view, decision), self.lost.get(&view.key).copied())
     }
 
     /// Looks at a Service's status again: a write of it failed.
@@ -333,11 +344,17 @@ impl Controller {
         let shown = if ours { view.addresses() } else { Vec::new() };
         let now = view.addresses();
         let before = self.services.get(&key).filter(|known| known.object.uid == view.object.uid);
+        let decided = self.synced.then(|| self.allocator.decision(&key)).flatten();
+        // It says all that is ours to say, until now.
+        let was_right = decided.is_some()
+            && before.is_some_and(|known| {
+                known.wish == view.wish && self.status(known, decided.as_ref()).is_none()
+            });
         let before = before.map(|known| known.addresses());
         let changed = before.as_ref() != Some(&now);
-        if !view.deprecated.is_empty() && ours && self.told_deprecated.insert(key.clone()) {
-            let (service, keys) = (view.object.clone(), view.deprecated.clone());
-            self.notices.push(Notice::Deprecated { service, keys });
+        // Told, and shown no more.
+        if self.lost.get(&key).is_some_and(|lost| !now.contains(lost)) {
+            self.lost.remove(&key);
         }
         self.services.insert(key.clone(), view);
         self.show(&key, &shown);
@@ -366,9 +383,18 @@ impl Controller {
             }
             Wish::Nothing | Wish::NotOurs => drop(self.allocator.release(&key)),
         }
-        // It showed what it held, and now it does not show what it holds.
+        // It showed what it held, and now it does not show what it holds; or somebody changed what is said of that.
+        let decision = self.allocator.decision(&key);
         let holds = holds(self);
-        if changed && !holds.is_empty() && now != holds && before.is_some_and(|before| before == held) {
+        let undone = if changed {
+            now != holds && before.is_some_and(|before| before == held)
+        } else {
+            let is_as_before = |now: &Decision| decided.as_ref().is_some_and(|it| it.outcome == now.outcome);
+            was_right
+                && decision.as_ref().is_some_and(is_as_before)
+                && self.status(&self.services[&key], decision.as_ref()).is_some()
+        };
+        if undone && matches!(wish, Wish::Addresses(_) | Wish::Unclear(_)) {
             self.on_undone(&key);
         }
         // One that took another type is told of no more, once nothing is left of what was written.
@@ -398,7 +424,7 @@ impl Controller {
             Some(Claim {
                 request,
                 addresses,
-                recorded_pool: view.recorded_pool.clone(),
+                recorded_pool: view.pool_on_record().map(str::to_owned),
                 recorded_pools: view.recorded_pools(),
             })
         };
@@ -428,7 +454,7 @@ impl Controller {
         let held =
             self.services.values().filter(|view| matches!(view.wish, Wish::Addresses(_) | Wish::Unclear(_)));
         let held = held.flat_map(|view| {
-            view.addresses().into_iter().map(|address| (address, view.recorded_pool.as_deref()))
+            view.addresses().into_iter().map(|address| (address, view.pool_on_record()))
         });
         self.config.set_held(held);
         let summary = |allocator: &Allocator| -> Vec<(String, Vec<String>, u128)> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use lbcore::{Avoided, Decision, Grant};
 
 use super::{Controller, Notice};
-use crate::objects::facts::{self, NodeFacts, Taken};
+use crate::objects::facts::{self, NodeFactsFields, Taken};
 
 impl Controller {
     pub(super) fn on_node(&mut self, name: String, addresses: Option<BTreeMap<IpAddr, Avoided>>) {
@@ -23,17 +23,17 @@ impl Controller {
         }
     }
 
-    pub(super) fn on_facts(&mut self, name: String, facts: Option<Box<NodeFacts>>) {
-        let told = facts.as_ref().map(|facts| facts.spec.taken.clone()).unwrap_or_default();
+    pub(super) fn on_facts(&mut self, name: String, facts: Option<Box<NodeFactsFields>>) {
+        let told = facts.as_ref().map(|facts| facts.taken.clone()).unwrap_or_default();
         let before = match facts {
-            Some(facts) if self.facts.get(&name).is_some_and(|known| known.spec == facts.spec) => return,
+            Some(facts) if self.facts.get(&name) == Some(&*facts) => return,
             Some(facts) => self.facts.insert(name, *facts),
             None => self.facts.remove(&name),
         };
         if !self.synced {
             return;
         }
-        let known: BTreeSet<Taken> = before.into_iter().flat_map(|facts| facts.spec.taken).collect();
+        let known: BTreeSet<Taken> = before.into_iter().flat_map(|facts| facts.taken).collect();
         self.set_avoided();
         let avoided = |address: &IpAddr| self.allocator.avoided(*address);
         let taken: Vec<(IpAddr, Avoided)> = told
@@ -63,6 +63,7 @@ impl Controller {
                     let (service, owner) = (view.object.clone(), owner.clone());
                     self.notices.push(Notice::Moved { service, from: address, owner });
                 }
+                self.lost.insert(key.clone(), address);
                 self.retry(&key);
             }
         }
@@ -72,11 +73,11 @@ impl Controller {
     /// gateway's counts before a station's, and then the first by name.
     pub(super) fn set_avoided(&mut self) {
         let members: BTreeSet<&str> =
-            self.facts.values().flat_map(|facts| &facts.spec.interfaces).map(|it| &*it.mac).collect();
+            self.facts.values().flat_map(|facts| &facts.interfaces).map(|it| &*it.mac).collect();
         // A node that answers while an address moves is no stranger.
         let is_stranger =
             |whose: &Avoided| !matches!(whose, Avoided::Station { mac, .. } if members.contains(&**mac));
-        let told = self.facts.values().flat_map(facts::avoided).filter(|(_, whose)| is_stranger(whose));
+        let told = self.facts.iter().flat_map(|(node, facts)| facts::avoided(node, facts)).filter(|(_, whose)| is_stranger(whose));
         let told = told.chain(self.strangers.all().filter(|(_, whose)| is_stranger(whose)));
         let nodes = self.nodes.values().flatten().map(|(address, whose)| (*address, whose.clone()));
         let mut all: BTreeMap<IpAddr, Avoided> = BTreeMap::new();

@@ -35,7 +35,7 @@ pub struct Write {
     /// All conditions as they were.
     conditions: Vec<Condition>,
     /// What to tell once it is written.
-    pub event: Option<Event>,
+    pub events: Vec<Event>,
 }
 
 /// Our condition, but for its time.
@@ -89,11 +89,13 @@ impl Write {
     }
 }
 
-/// What has to be written so that the Service shows `decision`; nothing if it does already.
+/// What has to be written so that the Service shows `decision`; nothing if it does already. Why it loses the address
+/// `told` is known already.
 pub(super) fn write(
     view: &ServiceView,
     decision: Option<&Decision>,
     kept: BTreeMap<IpAddr, Kept>,
+    told: Option<IpAddr>,
 ) -> Option<Write> {
     let held: &[Holding] = decision.map_or(&[], Decision::held);
     let condition = match &view.wish {
@@ -135,6 +137,8 @@ pub(super) fn write(
     }
     let moved = addresses(&ingress) != view.addresses();
     let event = event(view, condition.as_ref(), held, moved, same_condition);
+    let why = condition.as_ref().filter(|_| !held.is_empty() || decision.is_some());
+    let cleared = why.and_then(|why| cleared(view, &addresses(&ingress), told, &why.message));
     Some(Write {
         key: view.key.clone(),
         version: view.version.clone(),
@@ -144,13 +148,13 @@ pub(super) fn write(
         kept_before: view.kept.clone(),
         condition,
         conditions: view.conditions.clone(),
-        event,
+        events: cleared.into_iter().chain(event).collect(),
     })
 }
 
 /// What has to be written so that the Service shows nothing that it does not hold, before it can show what it
 /// holds. Without this two Services that exchange their addresses would wait for each other.
-pub(super) fn give_up(view: &ServiceView, held: &[IpAddr]) -> Option<Write> {
+pub(super) fn give_up(view: &ServiceView, held: &[IpAddr], told: Option<IpAddr>) -> Option<Write> {
     let kept = |entry: &&LoadBalancerIngress| parse(entry).is_none_or(|address| held.contains(&address));
     let ingress: Vec<LoadBalancerIngress> = view.ingress.iter().filter(kept).cloned().collect();
     let written = view.condition(CONDITION);
@@ -169,7 +173,19 @@ pub(super) fn give_up(view: &ServiceView, held: &[IpAddr]) -> Option<Write> {
         kept_before: view.kept.clone(),
         condition,
         conditions: view.conditions.clone(),
-        event: None,
+        events: cleared(view, held, told, "it gets another one").into_iter().collect(),
+    })
+}
+
+/// What is told of addresses that a Service shows and is not to show any more.
+fn cleared(view: &ServiceView, shows: &[IpAddr], told: Option<IpAddr>, now: &str) -> Option<Event> {
+    let lost = view.addresses().into_iter().filter(|address| !shows.contains(address) && Some(*address) != told);
+    let lost: Vec<String> = lost.map(|address| address.to_string()).collect();
+    (!lost.is_empty()).then(|| Event {
+        about: view.object.clone(),
+        severity: Severity::Warning,
+        reason: "ClearAssignment",
+        note: format!("{} is not this Service's any more: {now}", lost.join(", ")),
     })
 }
 

@@ -35,6 +35,8 @@ pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
 pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
 /// Written by the controller: the pool of the address held.
 pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
+/// The same, as MetalLB wrote it before v0.15: read where the other is not there, and left as it is.
+pub const ALLOCATED_FROM_OF_OLD: &str = "metallb.universe.tf/ip-allocated-from-pool";
 
 /// The prefix of what has no counterpart in MetalLB.
 pub const OWN_PREFIX: &str = "lbd.io/";

@@ -33,11 +33,12 @@ impl From<ServiceView> for AnnouncedService {
             Wish::Addresses(_) | Wish::Unclear(_) => view.addresses(),
             Wish::Nothing | Wish::NotOurs => Vec::new(),
         };
+        let recorded_pool = view.pool_on_record().map(Into::into);
         Self {
             key: view.key,
             object: view.object,
             addresses: addresses.into(),
-            recorded_pool: view.recorded_pool.map(Into::into),
+            recorded_pool,
             kept: view.kept,
             labels: view.labels,
             local: view.local,

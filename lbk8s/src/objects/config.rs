@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use lbcore::{Advertisement, Labels, PoolProblem, PoolSpec, Unreadable};
+use lbcore::{AddressRange, Advertisement, Labels, PoolProblem, PoolSpec, Unreadable};
 
 use super::config_map::{self, Legacy};
 use super::metallb::{IPAddressPool, L2Advertisement};
@@ -58,7 +58,7 @@ pub struct Config {
     bgp: BTreeSet<ObjectRef>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Entry<T> {
     object: ObjectRef,
     /// The labels of the object, which can always be read.
@@ -88,20 +88,23 @@ impl Config {
         Self { follow, ..Self::default() }
     }
 
-    /// Takes in a change.
-    pub fn apply(&mut self, change: ConfigChange) {
+    /// Takes in a change. False if it changes nothing of what is configured, as a status that is written.
+    pub fn apply(&mut self, change: ConfigChange) -> bool {
         match change {
             ConfigChange::Pool(object) => {
-                let name = object.name_any();
-                let entry = Entry::update(self.pools.remove(&name), &object, pool::read(&object));
-                self.pools.insert(name, entry);
+                let before = self.pools.get(&object.name_any()).cloned();
+                let entry = Entry::update(before.clone(), &object, pool::read(&object));
+                let changed = before.as_ref() != Some(&entry);
+                self.pools.insert(object.name_any(), entry);
+                return changed;
             }
             ConfigChange::PoolGone(name) => drop(self.pools.remove(&name)),
             ConfigChange::Advertisement(object) => {
-                let name = object.name_any();
-                let before = self.advertisements.remove(&name);
-                let entry = Entry::update(before, &object, advertisement::read(&object));
-                self.advertisements.insert(name, entry);
+                let before = self.advertisements.get(&object.name_any()).cloned();
+                let entry = Entry::update(before.clone(), &object, advertisement::read(&object));
+                let changed = before.as_ref() != Some(&entry);
+                self.advertisements.insert(object.name_any(), entry);
+                return changed;
             }
             ConfigChange::AdvertisementGone(name) => drop(self.advertisements.remove(&name)),
             ConfigChange::ConfigMap(map) => {
@@ -117,31 +120,42 @@ impl Config {
                 self.bgp.retain(|known| !known.same_name(&object));
             }
         }
+        true
     }
 
     /// Tells which addresses Services hold, each with the pool that is recorded beside it: what only the ConfigMap
     /// has keeps it in force. True if that makes a difference.
     pub fn set_held<'a>(&mut self, mut held: impl Iterator<Item = (IpAddr, Option<&'a str>)>) -> bool {
-        let covers = |pool: &PoolSpec, address| pool.ranges.iter().any(|range| range.contains(address));
-        let pools: Vec<&PoolSpec> = self.pools.values().filter_map(|entry| entry.good.as_ref()).collect();
-        let only_there = self.legacy.as_ref().filter(|_| !pools.is_empty()).and_then(|(_, legacy)| {
-            let is_only_there = |(address, recorded): &(IpAddr, Option<&str>)| {
-                recorded.is_some_and(|name| {
-                    let pool = legacy.pools.iter().find(|pool| pool.name == name);
-                    !self.pools.contains_key(name) && pool.is_some_and(|pool| covers(pool, *address))
-                }) && !pools.iter().any(|pool| covers(pool, *address))
-            };
-            held.find(is_only_there).map(|(address, _)| address)
-        });
+        let only_there = held.find(|(address, recorded)| self.is_only_there(*address, *recorded));
         let changed = only_there.is_some() != self.only_there.is_some();
-        self.only_there = only_there;
+        self.only_there = only_there.map(|(address, _)| address);
         changed
+    }
+
+    /// Whether an address that a Service holds is in a pool of the ConfigMap and in none of today's. MetalLB before
+    /// v0.13 recorded nothing beside it.
+    #[must_use]
+    pub fn is_only_there(&self, address: IpAddr, recorded: Option<&str>) -> bool {
+        let Some((_, legacy)) = self.legacy.as_ref().filter(|_| self.has_pools()) else { return false };
+        let covers = |pool: &PoolSpec| pool.ranges.iter().any(|range| range.contains(address));
+        let of_legacy = legacy.pools.iter().filter(|pool| recorded.is_none_or(|name| pool.name == name));
+        of_legacy.into_iter().any(covers) && !self.good_pools().any(covers)
+    }
+
+    fn good_pools(&self) -> impl Iterator<Item = &PoolSpec> {
+        self.pools.values().filter_map(|entry| entry.good.as_ref())
     }
 
     /// Whether it matters which addresses Services hold: there is a ConfigMap beside pools.
     #[must_use]
     pub fn depends_on_held(&self) -> bool {
         self.follow == FollowConfigMap::WithoutPools && self.legacy.is_some() && self.has_pools()
+    }
+
+    /// An address that a Service holds and only the ConfigMap has, if there is one.
+    #[must_use]
+    pub fn only_there(&self) -> Option<IpAddr> {
+        self.only_there
     }
 
     /// The pools that stay in force only because Services hold addresses of them.
@@ -161,10 +175,15 @@ impl Config {
         self.legacy.as_ref().filter(|_| counts).map(|(_, legacy)| legacy)
     }
 
-    /// The pools of the ConfigMap that are in force: of one name there is but one pool.
-    fn legacy_pools(&self) -> impl Iterator<Item = &PoolSpec> {
+    /// The pools of the ConfigMap that are in force, without the addresses that today's pools have.
+    fn legacy_pools(&self) -> impl Iterator<Item = PoolSpec> {
+        let taken: Vec<AddressRange> = self.good_pools().flat_map(|pool| pool.ranges.clone()).collect();
         let pools = self.legacy().into_iter().flat_map(|legacy| &legacy.pools);
-        pools.filter(|pool| self.pools.get(&pool.name).is_none_or(|entry| entry.good.is_none()))
+        pools.filter_map(move |pool| {
+            let ranges: Vec<AddressRange> =
+                pool.ranges.iter().flat_map(|range| range.without(&taken)).collect();
+            (!ranges.is_empty()).then(|| PoolSpec { ranges, ..pool.clone() })
+        })
     }
 
     /// The labels of the pool that is recorded beside an address, if the record can be right: every node sees the
@@ -174,14 +193,17 @@ impl Config {
         let covers = |pool: Option<&PoolSpec>| {
             pool.is_none_or(|pool| pool.ranges.iter().any(|range| range.contains(address)))
         };
-        if let Some(entry) =
-            self.pools.get(name).filter(|entry| entry.good.is_some() || self.legacy().is_none())
-        {
-            return covers(entry.good.as_ref()).then(|| entry.labels.clone());
+        let of_legacy = || {
+            let legacy = self.legacy()?;
+            let pool = legacy.pools.iter().find(|pool| pool.name == name);
+            legacy.place_of(name).map(|_| covers(pool))
+        };
+        match (self.pools.get(name), of_legacy()) {
+            (Some(entry), legacy) if entry.good.is_some() || legacy.is_none() => {
+                (covers(entry.good.as_ref()) || legacy == Some(true)).then(|| entry.labels.clone())
+            }
+            (_, legacy) => legacy.filter(|covers| *covers).map(|_| Labels::new()),
         }
-        let legacy = self.legacy()?;
-        let pool = legacy.pools.iter().find(|pool| pool.name == name);
-        (legacy.place_of(name).is_some() && covers(pool)).then(Labels::new)
     }
 
     /// Where the pools come from, in a word for logs.
@@ -197,8 +219,15 @@ impl Config {
     /// The pools that can be read. They may still contradict each other.
     #[must_use]
     pub fn pools(&self) -> Vec<PoolSpec> {
-        let good = self.pools.values().filter_map(|entry| entry.good.as_ref());
-        good.chain(self.legacy_pools()).cloned().collect()
+        let mut pools: BTreeMap<String, PoolSpec> = BTreeMap::new();
+        // Of one name there is but one pool: it has what both have.
+        for pool in self.good_pools().cloned().chain(self.legacy_pools()) {
+            match pools.get_mut(&pool.name) {
+                Some(known) => known.ranges.extend(pool.ranges),
+                None => drop(pools.insert(pool.name.clone(), pool)),
+            }
+        }
+        pools.into_values().collect()
     }
 
     /// The pools that are written, but of which no form can be read.
@@ -216,7 +245,7 @@ impl Config {
     #[must_use]
     pub fn advertisements(&self) -> Vec<Advertisement> {
         let own = self.advertisements.values().filter_map(|entry| entry.good.clone());
-        let pools: BTreeSet<&str> = self.legacy_pools().map(|pool| pool.name.as_str()).collect();
+        let pools: BTreeSet<String> = self.legacy_pools().map(|pool| pool.name).collect();
         let in_force = |it: &&Advertisement| {
             !self.has_pools() || it.pools.iter().any(|pool| pools.contains(pool.as_str()))
         };
@@ -248,7 +277,8 @@ impl Config {
                     "is not in force, because there are IPAddressPools; delete the ConfigMap".to_owned(),
                 ),
             };
-            Some(Problem::new(object, code, format!("data.{}", config_map::KEY), message))
+            // Nothing that is meant to be in force is not: many clusters were upgraded and have one left.
+            Some(Problem::new(object, code, format!("data.{}", config_map::KEY), message).warning())
         }));
         problems
     }

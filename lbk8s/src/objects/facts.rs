@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use kube::{CustomResource, ResourceExt};
+use kube::CustomResource;
 use lbcore::Avoided;
 use lbcore::ownership::Interface;
 use schemars::JsonSchema;
@@ -35,7 +35,7 @@ pub struct NodeFactsFields {
     /// The next hops of the node's routes: no Service gets one of these addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gateways: Vec<String>,
-    /// The node's own addresses on all its interfaces: no Service gets one of these either.
+    /// The node's own addresses on these interfaces: no Service gets one of these either.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Addresses of Services that another station turned out to have, so that they are not announced.
@@ -85,15 +85,14 @@ impl NodeFactsFields {
 
 /// The addresses that a node's facts keep from Services: its own, its gateways', and those found taken.
 #[must_use]
-pub fn avoided(facts: &NodeFacts) -> BTreeMap<IpAddr, Avoided> {
-    let node = facts.name_any();
+pub fn avoided(node: &str, facts: &NodeFactsFields) -> BTreeMap<IpAddr, Avoided> {
     let parse = |text: &String| text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-    let taken = facts.spec.taken.iter().filter_map(|taken| {
-        let station = Avoided::Station { mac: taken.mac.clone(), heard_by: node.clone() };
+    let taken = facts.taken.iter().filter_map(|taken| {
+        let station = Avoided::Station { mac: taken.mac.clone(), heard_by: node.to_owned() };
         Some((parse(&taken.address)?, station))
     });
-    let gateways = facts.spec.gateways.iter().filter_map(parse);
-    let gateways = gateways.map(|address| (address, Avoided::GatewayOf(node.clone())));
-    let own = facts.spec.addresses.iter().filter_map(parse).map(|it| (it, Avoided::Node(node.clone())));
+    let gateways = facts.gateways.iter().filter_map(parse);
+    let gateways = gateways.map(|address| (address, Avoided::GatewayOf(node.to_owned())));
+    let own = facts.addresses.iter().filter_map(parse).map(|it| (it, Avoided::Node(node.to_owned())));
     taken.chain(gateways).chain(own).collect()
 }

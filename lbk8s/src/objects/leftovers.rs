@@ -27,7 +27,8 @@ pub enum Leftover {
 }
 
 impl Leftover {
-    /// What a pod is, and whether it runs: not, if it is not placed yet, or has ended.
+    /// What a pod is, and whether it runs: not, if it is not placed yet, or has ended, or is to be deleted and is not
+    /// ready. The last is so for good on a node that died: nobody there can say that it has ended.
     #[must_use]
     pub fn of_pod(pod: &Pod) -> Option<(Self, bool)> {
         let object = ObjectRef::of(pod);
@@ -39,7 +40,10 @@ impl Leftover {
         };
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        Some((leftover, placed && !matches!(phase, Some("Succeeded" | "Failed"))))
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let is_ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
+        let is_lost = pod.metadata.deletion_timestamp.is_some() && !is_ready;
+        Some((leftover, placed && !is_lost && !matches!(phase, Some("Succeeded" | "Failed"))))
     }
 
     /// The webhook.

@@ -30,6 +30,8 @@ pub struct ServiceView {
     pub conditions: Vec<Condition>,
     /// The pool recorded beside the addresses.
     pub recorded_pool: Option<String>,
+    /// The same under the key that MetalLB used before.
+    pub recorded_before: Option<String>,
     /// What is recorded of addresses that their pool no longer has.
     pub kept: BTreeMap<IpAddr, Kept>,
     /// Its labels.
@@ -132,6 +134,7 @@ impl ServiceView {
             ingress: status.load_balancer.and_then(|status| status.ingress).unwrap_or_default(),
             conditions: status.conditions.unwrap_or_default(),
             recorded_pool: service.annotations().get(annotations::ALLOCATED_FROM).cloned(),
+            recorded_before: service.annotations().get(annotations::ALLOCATED_FROM_OF_OLD).cloned(),
             kept: read_kept(service),
             labels,
             local,
@@ -170,6 +173,12 @@ impl ServiceView {
         let both = shown.iter().any(|address| Family::of(*address) != primary);
         let families = if both { Families::Prefer { primary } } else { Families::Single(primary) };
         Some(Request { addresses: shown, families, ..*self.readable.clone()? })
+    }
+
+    /// The pool recorded beside its addresses, under whichever key there is one.
+    #[must_use]
+    pub fn pool_on_record(&self) -> Option<&str> {
+        self.recorded_pool.as_deref().or(self.recorded_before.as_deref())
     }
 
     /// The pools that are recorded of single addresses.

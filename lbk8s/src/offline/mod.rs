@@ -115,7 +115,7 @@ impl World {
                     world.config.apply(ConfigChange::Advertisement(advertisement.clone()));
                     world.advertisements.push(advertisement);
                 }
-                Some(Object::ConfigMap(map)) => world.config.apply(ConfigChange::ConfigMap(map)),
+                Some(Object::ConfigMap(map)) => drop(world.config.apply(ConfigChange::ConfigMap(map))),
                 Some(Object::Namespace(it)) => drop(world.namespaces.insert(it.name_any(), it)),
                 Some(Object::Node(it)) => drop(world.nodes.insert(it.name_any(), it)),
                 Some(Object::Service(it)) => services.push((age(&it), read_service(&it, options))),
@@ -265,7 +265,7 @@ fn claim(view: &ServiceView, turn: i64, problems: &mut Vec<Problem>) -> Option<C
     Some(Claim {
         request: Request { created: turn, ..request }.into(),
         addresses,
-        recorded_pool: view.recorded_pool.clone(),
+        recorded_pool: view.pool_on_record().map(str::to_owned),
         recorded_pools: view.recorded_pools(),
     })
 }

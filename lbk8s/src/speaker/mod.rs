@@ -36,6 +36,8 @@ pub enum Change {
     NodeGone(String),
     /// These interfaces of a node can answer, as its speaker tells; with `None` it tells no more.
     Facts(String, Option<Vec<Interface>>),
+    /// A node's speaker tells that these addresses are another station's: whoever announces one of them next asks first.
+    Taken(String, BTreeSet<IpAddr>),
     /// Something of MetalLB's that should be gone is there, or is gone.
     Leftover(Leftover, bool),
     /// The pod with this namespace and name is gone.
@@ -163,6 +165,8 @@ pub struct Speaker {
     owned: BTreeMap<IpAddr, Owned>,
     /// Addresses that were given since this speaker knows everything, until they have their first owner.
     given: BTreeSet<IpAddr>,
+    /// Addresses that another station was found to have, by the node that found it.
+    taken: BTreeMap<String, BTreeSet<IpAddr>>,
     /// Addresses that nobody answers for, and why.
     orphans: BTreeMap<IpAddr, Nobody>,
     /// Services that this node has begun or ceased to answer for.
@@ -193,6 +197,7 @@ impl Speaker {
             users: Several::default(),
             owned: BTreeMap::new(),
             given: BTreeSet::new(),
+            taken: BTreeMap::new(),
             orphans: BTreeMap::new(),
             changed: BTreeSet::new(),
             listed: false,
@@ -204,9 +209,9 @@ impl Speaker {
     pub fn apply(&mut self, change: Change) -> Vec<Effect> {
         let touched = match change {
             Change::Config(change) => {
-                self.config.apply(*change);
+                let changed = self.config.apply(*change);
                 // Pools that overlap are told apart by their age, and for that all must be known.
-                if self.synced && self.configure() { self.all_addresses() } else { BTreeSet::new() }
+                if changed && self.synced && self.configure() { self.all_addresses() } else { BTreeSet::new() }
             }
             Change::Node(node) => self.set_node(node),
             Change::NodeGone(name) => {
@@ -214,6 +219,11 @@ impl Speaker {
                 self.all_addresses()
             }
             Change::Facts(name, interfaces) => self.set_interfaces(name, interfaces),
+            Change::Taken(node, addresses) => {
+                self.taken.insert(node, addresses);
+                self.taken.retain(|_, addresses| !addresses.is_empty());
+                BTreeSet::new()
+            }
             Change::Leftover(leftover, present) => self.set_leftovers(|it| it.set(leftover, present)),
             Change::PodGone(namespace, name) => self.set_leftovers(|it| it.pod_gone(&namespace, &name)),
             Change::Service(view) => {
@@ -377,6 +387,12 @@ impl Speaker {
         self.nodes.iter().map(|node| node.name.as_str())
     }
 
+    /// Whether this node answers for an address.
+    #[must_use]
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.owned.contains_key(&address)
+    }
+
     /// The addresses that this node answers for.
     pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
         self.owned.keys().copied()
@@ -395,7 +411,8 @@ impl Speaker {
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
         // As long as nobody can answer for it, it has had no owner yet.
         let is_settled = ownership.as_ref().is_none_or(|ownership| ownership.owner().is_some());
-        let is_new = is_settled && self.given.remove(&address);
+        let was_taken = self.taken.values().any(|addresses| addresses.contains(&address));
+        let is_new = is_settled && self.given.remove(&address) || was_taken;
         let before = self.owned.remove(&address);
         let told = before.iter().flat_map(|owned| &owned.told);
         let users = self.users.of(&address).to_vec();
@@ -425,8 +442,9 @@ impl Speaker {
             Some(why) => self.orphans.insert(address, why.clone()),
             None => self.orphans.remove(&address),
         };
-        // All nodes see the same: the first by name tells. Without any node there is nobody else to do it.
-        let tells = self.nodes.first().is_none_or(|node| node.name == self.node);
+        // All nodes see the same: the first by name that has a speaker tells. Without any there is nobody else to do it.
+        let first = self.nodes.iter().find(|node| node.interfaces.is_some()).or(self.nodes.first());
+        let tells = first.is_none_or(|node| node.name == self.node);
         match nobody {
             Some(why) if tells && before.as_ref() != Some(&why) => {
                 let about = |service: &ObjectRef| Effect::Nobody {

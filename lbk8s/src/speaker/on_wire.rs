@@ -78,6 +78,8 @@ impl OnWire {
                     return self.free_at_last(address, speaker);
                 }
             }
+            // It may have been withdrawn while this was told.
+            WireEvent::Taken { address, .. } if !speaker.owns(address) => {}
             WireEvent::Taken { address, mac, interface } => {
                 return self.found_taken(address, mac, &interface, speaker);
             }
@@ -121,7 +123,7 @@ impl OnWire {
                 // There is none to wait for, until the caller asks again.
                 std::future::pending().await
             };
-            if !speaker.owned().any(|owned| owned == address) {
+            if !speaker.owns(address) {
                 continue;
             }
             tracing::warn!(%address, %mac, interface, %policy, "another station has this address too");

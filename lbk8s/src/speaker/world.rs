@@ -49,11 +49,24 @@ impl Speaker {
 
     /// What Services hold may keep a ConfigMap in force.
     pub(super) fn follow_held(&mut self, touched: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-        let matters = self.synced && !touched.is_empty() && self.config.depends_on_held();
+        let now_there = |address: &IpAddr| {
+            let users = self.users.of(address).iter().map(|key| &self.services[key]);
+            users.into_iter().any(|it| self.config.is_only_there(*address, it.recorded_pool.as_deref()))
+        };
+        let matters = self.synced
+            && self.config.depends_on_held()
+            && match self.config.only_there() {
+                Some(address) => touched.contains(&address),
+                None => touched.iter().any(now_there),
+            };
         if matters && self.configure() { self.all_addresses() } else { touched }
     }
 
     pub(super) fn set_service(&mut self, view: Box<AnnouncedService>) -> BTreeSet<IpAddr> {
+        // A list that is read again tells of many that are as they were.
+        if self.services.get(&view.key) == Some(&view) {
+            return BTreeSet::new();
+        }
         if self.listed {
             self.given.extend(view.addresses.iter().filter(|address| self.users.of(*address).is_empty()));
         }
@@ -75,6 +88,9 @@ impl Speaker {
     }
 
     pub(super) fn set_slice(&mut self, view: SliceView) -> BTreeSet<IpAddr> {
+        if self.slices.get(&view.key) == Some(&view) {
+            return BTreeSet::new();
+        }
         let mut touched = self.forget_slice(&view.key);
         if let Some(service) = &view.service {
             self.slices_of.insert(service.clone(), view.key.clone());

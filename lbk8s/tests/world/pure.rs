@@ -33,6 +33,9 @@ pub(crate) struct Written {
     pub(crate) patch: Value,
     /// As `Type Reason: note`.
     pub(crate) event: Option<String>,
+    /// What is told of the addresses that it shows no more.
+    #[allow(dead_code, reason = "not every test looks at it")]
+    pub(crate) lost: Option<String>,
 }
 
 impl Written {
@@ -154,8 +157,13 @@ impl World {
             let unversioned = json!({"metadata": {"resourceVersion": null}});
             let changed = with(with(stored.clone(), &patch), &unversioned) != with(stored, &unversioned);
             assert!(changed, "a vain write of {name}");
-            let event = write.event.map(|it| format!("{} {}: {}", it.severity.as_str(), it.reason, it.note));
-            written.push(Written { name: name.clone(), patch: patch.clone(), event });
+            let event = |it: &lbk8s::events::Event| format!("{} {}: {}", it.severity.as_str(), it.reason, it.note);
+            let (lost, events): (Vec<_>, Vec<_>) =
+                write.events.iter().partition(|it| it.note.contains("is not this Service's any more"));
+            assert!(lost.len() <= 1 && events.len() <= 1, "{lost:?} {events:?}");
+            let lost = lost.first().map(|it| event(it));
+            let event = events.first().map(|it| event(it));
+            written.push(Written { name: name.clone(), patch: patch.clone(), event, lost });
             self.version += 1;
             let version = json!({"metadata": {"resourceVersion": self.version.to_string()}});
             self.tell(with(with(self.service(&name).clone(), &patch), &version));

@@ -96,6 +96,8 @@ struct Running<N> {
     recorder: Recorder,
     writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, Written)>>,
     writing: BTreeSet<ServiceKey>,
+    /// Those of them that are to be looked at again when their write or their pause ends.
+    again: BTreeSet<ServiceKey>,
     troubles: BTreeMap<ServiceKey, Trouble>,
     /// Services that wait before they are written again; they hold no place among the writes meanwhile.
     pauses: FuturesUnordered<BoxFuture<'static, ServiceKey>>,
@@ -106,8 +108,8 @@ struct Running<N> {
     /// Services that their watch shows no more, and that may be there all the same.
     unlooked: VecDeque<(ServiceKey, String)>,
     looks: FuturesUnordered<BoxFuture<'static, Option<Box<Service>>>>,
-    /// Whether MetalLB's webhook is there.
-    webhook: FuturesUnordered<BoxFuture<'static, bool>>,
+    /// Whether MetalLB's webhook is there, if that can be found out.
+    webhook: FuturesUnordered<BoxFuture<'static, Option<bool>>>,
 }
 
 impl<N: FnMut(&Notice)> Running<N> {
@@ -126,6 +128,7 @@ impl<N: FnMut(&Notice)> Running<N> {
             notice,
             writes: FuturesUnordered::new(),
             writing: BTreeSet::new(),
+            again: BTreeSet::new(),
             troubles: BTreeMap::new(),
             pauses: FuturesUnordered::new(),
             untold: VecDeque::new(),
@@ -143,7 +146,7 @@ impl<N: FnMut(&Notice)> Running<N> {
         tokio::select! {
             Some(told) = self.watches.next() => self.hear(told),
             Some(key) = self.pauses.next() => {
-                self.writing.remove(&key);
+                self.is_free(&key);
                 self.controller.retry(&key);
             }
             Some((key, written)) = self.writes.next() => self.on_written(key, written),
@@ -161,7 +164,9 @@ impl<N: FnMut(&Notice)> Running<N> {
             () = self.kept.work() => self.kept.refresh(&self.controller),
             Some(left) = self.webhook.next() => {
                 self.webhook.push(webhook_is_left(self.client.clone(), WEBHOOK_EVERY).boxed());
-                self.apply(Change::Leftover(Leftover::webhook(), left));
+                if let Some(left) = left {
+                    self.apply(Change::Leftover(Leftover::webhook(), left));
+                }
             }
             () = until(deadline) => {}
         }
@@ -174,8 +179,11 @@ impl<N: FnMut(&Notice)> Running<N> {
             Told::Change(Heard::Change(change)) => {
                 match &change {
                     Change::Config(change) => self.kept.see(change),
-                    Change::ServiceGone(key, uid) if self.controller.has_traces(key) => {
-                        self.unlooked.push_back((key.clone(), uid.clone()));
+                    Change::ServiceGone(key, uid) => {
+                        self.troubles.remove(key);
+                        if self.controller.has_traces(key) {
+                            self.unlooked.push_back((key.clone(), uid.clone()));
+                        }
                     }
                     _ => {}
                 }
@@ -205,13 +213,13 @@ impl<N: FnMut(&Notice)> Running<N> {
 
     fn on_written(&mut self, key: ServiceKey, written: Written) {
         match written {
-            Written::Done(service, event) => {
+            Written::Done(service, events) => {
                 self.troubles.remove(&key);
-                self.writing.remove(&key);
+                self.is_free(&key);
                 let view = ServiceView::read(&service, &self.settings.class);
                 log_written(&view);
                 self.answered(view);
-                self.untold.extend(event);
+                self.untold.extend(events);
             }
             Written::Changed(service) => {
                 let trouble = self.troubles.entry(key.clone()).or_default();
@@ -222,7 +230,7 @@ impl<N: FnMut(&Notice)> Running<N> {
             // The watch tells that it is gone.
             Written::Gone => {
                 self.troubles.remove(&key);
-                self.writing.remove(&key);
+                self.is_free(&key);
             }
             Written::Failed(error) => {
                 let trouble = self.troubles.entry(key.clone()).or_default();
@@ -232,6 +240,14 @@ impl<N: FnMut(&Notice)> Running<N> {
                     trouble.last = error;
                 }
             }
+        }
+    }
+
+    /// A Service may be written again.
+    fn is_free(&mut self, key: &ServiceKey) {
+        self.writing.remove(key);
+        if self.again.remove(key) {
+            self.controller.retry(key);
         }
     }
 
@@ -252,7 +268,6 @@ impl<N: FnMut(&Notice)> Running<N> {
     }
 
     fn begin_writes(&mut self) {
-        let mut later = Vec::new();
         while self.writes.len() < WRITES_AT_ONCE
             && let Some(write) = self.controller.next_write()
         {
@@ -260,7 +275,7 @@ impl<N: FnMut(&Notice)> Running<N> {
             if self.writing.insert(write.key.clone()) {
                 self.writes.push(put(self.client.clone(), write).boxed());
             } else {
-                later.push(write.key);
+                self.again.insert(write.key);
             }
         }
         if self.memory.is_empty()
@@ -268,10 +283,6 @@ impl<N: FnMut(&Notice)> Running<N> {
         {
             let namespace = self.settings.namespace.clone();
             self.memory.push(put_memory(self.client.clone(), namespace, write).boxed());
-        }
-        // Their first write is under way, and its outcome comes by here.
-        for key in later {
-            self.controller.retry(&key);
         }
         while self.looks.len() < LOOKS_AT_ONCE
             && let Some((key, uid)) = self.unlooked.pop_front()
@@ -300,12 +311,12 @@ async fn until(deadline: Option<i64>) {
     tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
 }
 
-/// Whether MetalLB's webhook is there; not, if that cannot be found out.
-async fn webhook_is_left(client: Client, after: Duration) -> bool {
+/// Whether MetalLB's webhook is there; nothing, if that cannot be found out.
+async fn webhook_is_left(client: Client, after: Duration) -> Option<bool> {
     tokio::time::sleep(after).await;
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client);
     let found = tokio::time::timeout(Duration::from_secs(2), api.get_opt(WEBHOOK)).await;
-    matches!(found, Ok(Ok(Some(_))))
+    Some(found.ok()?.ok()?.is_some())
 }
 
 fn log_written(view: &ServiceView) {

@@ -62,8 +62,10 @@ pub(super) fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<H
         ),
         named(
             "NodeFacts",
-            follow(Api::<NodeFacts>::namespaced(client.clone(), namespace), config(), NodeFacts::clone),
-            move |facts| set(Change::Facts(facts.name_any(), Some(Box::new(facts)))),
+            follow(Api::<NodeFacts>::namespaced(client.clone(), namespace), config(), |facts| {
+                (facts.name_any(), facts.spec.clone())
+            }),
+            move |(name, facts)| set(Change::Facts(name, Some(Box::new(facts)))),
             move |_, name, _| set(Change::Facts(name, None)),
         ),
         named(

@@ -22,8 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What became of a write.
 pub(super) enum Written {
-    /// It was made; the event that goes with it.
-    Done(Box<Service>, Option<Event>),
+    /// It was made; the events that go with it.
+    Done(Box<Service>, Vec<Event>),
     /// It was not made: the Service is not what it was. This is what it is now.
     Changed(Box<Service>),
     Gone,
@@ -59,7 +59,7 @@ pub(super) async fn put(client: Client, write: Write) -> (ServiceKey, Written) {
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match api.patch_status(write.key.name(), &parameters, &patch).await {
-            Ok(service) => Written::Done(Box::new(service), write.event.clone()),
+            Ok(service) => Written::Done(Box::new(service), write.events.clone()),
             Err(kube::Error::Api(status)) if status.code == 404 => Written::Gone,
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 match api.get_opt(write.key.name()).await {
@@ -71,7 +71,7 @@ pub(super) async fn put(client: Client, write: Write) -> (ServiceKey, Written) {
             // It may have been made, and only the answer was lost.
             Err(error) => match api.get_opt(write.key.name()).await {
                 Ok(Some(service)) if write.is_shown_by(&service) => {
-                    Written::Done(Box::new(service), write.event.clone())
+                    Written::Done(Box::new(service), write.events.clone())
                 }
                 _ => Written::Failed(explain_client(&error)),
             },

@@ -33,12 +33,14 @@ pub async fn hold<F: Future<Output = ()>>(
             () = &mut stop => return turn.give_back().await,
         }
         tracing::info!(holder = identity, "this controller gives addresses");
+        // Whoever stood still looks at his Lease before he goes on with what he was about to write.
         tokio::select! {
-            () = turn.end() => tracing::warn!("this controller gives no more addresses: its Lease could not be renewed"),
-            () = work() => {}
+            biased;
             () = &mut stop => {
                 return turn.give_back().await;
             }
+            () = turn.end() => tracing::warn!("this controller gives no more addresses: its Lease could not be renewed"),
+            () = work() => {}
         }
     }
 }

@@ -177,6 +177,7 @@ impl Running {
             self.begun = true;
             self.patience = None;
             self.begin();
+            self.apply(Change::Taken(self.settings.node.clone(), BTreeSet::new()));
         }
     }
 
@@ -184,8 +185,9 @@ impl Running {
         self.apply(Change::Synced);
         // What this node wrote before, and is not its own any more.
         let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
-        let names: BTreeSet<String> =
-            keys.flat_map(|key| [false, true].map(|second| statuses::name(key, second))).collect();
+        let names: BTreeSet<String> = keys
+            .map(|key| statuses::name(key, self.speaker.owns_second_family_alone(key)))
+            .collect();
         for name in std::mem::take(&mut self.before).difference(&names) {
             self.statuses.want(name.clone(), None);
         }
@@ -270,11 +272,21 @@ impl Running {
 
     fn on_facts(&mut self, name: String, facts: Option<Box<crate::objects::facts::NodeFacts>>) {
         let interfaces = facts.as_ref().map(|facts| facts.spec.interfaces());
+        let taken = facts.iter().flat_map(|facts| &facts.spec.taken);
+        let taken: BTreeSet<IpAddr> = taken.filter_map(|taken| taken.address.parse().ok()).collect();
+        // Of this node itself counts what the process before this one found: what it finds is known on the wire.
+        if name != self.settings.node || (!self.begun && !taken.is_empty()) {
+            self.apply(Change::Taken(name.clone(), taken));
+        }
         if name == self.settings.node {
             self.facts.seen(facts.map(|facts| facts.spec));
         } else {
             let macs: BTreeSet<MacAddr> = facts.iter().flat_map(|facts| facts.spec.macs()).collect();
-            if self.members.insert(name.clone(), macs.clone()) != Some(macs) {
+            let before = match &facts {
+                Some(_) => self.members.insert(name.clone(), macs.clone()),
+                None => self.members.remove(&name),
+            };
+            if before.unwrap_or_default() != macs {
                 self.layer2.set_members(self.members.values().flatten().copied().collect());
             }
         }

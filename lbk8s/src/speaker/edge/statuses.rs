@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 use kube::{Api, Client, ResourceExt};
@@ -59,29 +60,50 @@ pub(super) fn keep(client: &Client, namespace: &str, node: &str) -> Upkeep<Strin
     let put = move |name: String, says: Says| {
         let (api, owner, node) = (api.clone(), owner.clone(), node.clone());
         async move {
-            let put = async {
-                match says {
-                    Some(status) => write(&api, &owner, &name, status).await.map(Some),
-                    None => remove(&api, &name, &node).await.map(|()| None),
-                }
+            let told = |error: kube::Error| explain_client(&error);
+            let Some(status) = says else {
+                return remove(&api, &name, &node).await.map(|()| None).map_err(told);
             };
-            put.await.map_err(|error| explain_client(&error))
+            let stored = api.get_opt(&name).await.map_err(told)?;
+            if let Some(young) = stored.as_ref().filter(|it| !is_of(it, &node) && is_young(it)) {
+                // Two that both believe to be the owner do not replace each other's word without end: this is tried
+                // again, after longer and longer pauses.
+                return Err(format!("node {} has just written it", node_of(young)));
+            }
+            write(&api, &owner, &name, stored, status).await.map(Some).map_err(told)
         }
     };
     Upkeep::new("ServiceL2Status", put).without(Option::is_none)
+}
+
+/// The node that wrote an object: that of its status, or before there is one that of its labels.
+fn node_of(stored: &ServiceL2Status) -> &str {
+    let of_status = stored.status.as_ref().map(|status| status.node.as_str()).filter(|node| !node.is_empty());
+    of_status.or(stored.labels().get(NODE).map(String::as_str)).unwrap_or_default()
+}
+
+fn is_of(stored: &ServiceL2Status, node: &str) -> bool {
+    let of = node_of(stored);
+    of == node || (stored.status.is_none() && of == label(node))
+}
+
+/// For so long another node's object is not replaced.
+const YOUNG: i64 = 5;
+
+/// Whether an object was made a moment ago, if the clocks say anything about that.
+fn is_young(stored: &ServiceL2Status) -> bool {
+    let age = stored.creation_timestamp().map(|made| Timestamp::now().as_second() - made.0.as_second());
+    age.is_some_and(|age| (0..YOUNG).contains(&age))
 }
 
 async fn write(
     api: &Api<ServiceL2Status>,
     owner: &Api<crate::objects::facts::NodeFacts>,
     name: &str,
+    stored: Option<ServiceL2Status>,
     status: L2Status,
 ) -> Result<L2Status, kube::Error> {
-    let stored = api.get_opt(name).await?;
-    let is_ours = |stored: &ServiceL2Status| {
-        let stored = stored.status.clone().unwrap_or_default();
-        stored.node.is_empty() || stored.node == status.node
-    };
+    let is_ours = |stored: &ServiceL2Status| is_of(stored, &status.node);
     if let Some(other) = stored.as_ref().filter(|stored| !is_ours(stored)) {
         // Whose it is cannot be changed in it.
         delete(api, other).await?;
@@ -133,7 +155,7 @@ async fn new(
 /// Removes an object, unless it is another node's by now.
 async fn remove(api: &Api<ServiceL2Status>, name: &str, node: &str) -> Result<(), kube::Error> {
     match api.get_opt(name).await? {
-        Some(stored) if stored.status.as_ref().is_none_or(|status| status.node == node) => {
+        Some(stored) if is_of(&stored, node) => {
             delete(api, &stored).await
         }
         _ => Ok(()),
