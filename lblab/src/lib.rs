@@ -21,6 +21,7 @@
 //! | [`net`] | the netlink verbs |
 //! | [`client`] | somebody outside the cluster, who asks by ARP and fetches by HTTP |
 //! | [`proxy`] | the stand-in for kube-proxy, and for pods |
+//! | [`simulated`] | a network in virtual time, by a seed |
 //! | `suite` | tests that run inside the sandbox (a feature) |
 
 pub mod client;
@@ -29,6 +30,7 @@ pub mod lan;
 pub mod net;
 pub mod proxy;
 pub mod sandbox;
+pub mod simulated;
 #[cfg(feature = "suite")]
 pub mod suite;
 

@@ -28,6 +28,7 @@
 //! | `socket` | the packet sockets, and those that join multicast groups |
 //! | `layer2` | the loop |
 //! | `whohas` | asking the LAN who has an address |
+//! | `membership` | who else is there, who has died, and what each tells of itself |
 
 pub mod announcer;
 pub mod conflict;
@@ -37,6 +38,8 @@ pub mod host;
 pub mod interface;
 #[cfg(feature = "announce")]
 pub mod layer2;
+#[cfg(feature = "membership")]
+pub mod membership;
 pub mod probe;
 pub mod responder;
 #[cfg(feature = "announce")]

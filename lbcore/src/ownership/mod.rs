@@ -5,6 +5,9 @@
 //! address and node has a number of its own, so that addresses spread evenly over the nodes and only
 //! those of a node that leaves have to move. The two families of a service go to one node if any can have both.
 
+pub mod claims;
+
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -25,6 +28,10 @@ pub struct Node {
     pub excluded: bool,
     /// Its condition `NetworkUnavailable` is true.
     pub network_unavailable: bool,
+    /// Its speaker is not heard by the others.
+    pub silent: bool,
+    /// It answers only if no other can: it is being drained, or its speaker is about to end.
+    pub last_choice: bool,
     /// Its interfaces that can answer, as its speaker tells of them; `None` if none has told of them yet.
     pub interfaces: Option<Vec<Interface>>,
 }
@@ -126,8 +133,25 @@ pub struct Candidate {
     pub weight: i64,
     /// Whether it has a ready endpoint of every service that wants its traffic kept on the node.
     pub ready: bool,
+    /// Whether it answers only if no other can.
+    pub last_choice: bool,
     /// What is known of the way from the address's LAN to the node.
     pub reach: Reach,
+    /// How good a choice it is: among those of the same standing the order of rendezvous decides.
+    pub standing: Standing,
+}
+
+/// How good a choice a candidate is: the higher, the better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Standing {
+    /// It can answer for the service's other family too, if any candidate can.
+    pub fits_all: bool,
+    /// It has a ready endpoint of every service that wants its traffic kept on the node.
+    pub ready: bool,
+    /// It is not the last choice.
+    pub willing: bool,
+    /// The sum of the preferences that match it, for both families.
+    pub weight: i64,
 }
 
 /// What is known of the way from an address's LAN to a node. Only nodes with the best that any candidate has are
@@ -159,6 +183,8 @@ impl Ownership {
 pub enum PassedOver {
     /// It carries the exclude label.
     Excluded,
+    /// Its speaker is not heard by the others.
+    Silent,
     /// Its network is not set up.
     NetworkUnavailable,
     /// No advertisement for the address chooses it.
@@ -177,6 +203,7 @@ impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Excluded => "carries the label node.kubernetes.io/exclude-from-external-load-balancers",
+            Self::Silent => "has a speaker that is not heard",
             Self::NetworkUnavailable => "reports NetworkUnavailable",
             Self::NotSelected => "is chosen by no L2Advertisement of the pool",
             Self::NoLocalEndpoint => "has no endpoint of the service (externalTrafficPolicy: Local)",
@@ -272,13 +299,17 @@ pub fn elect_beside(
     own.apart = !own.candidates.is_empty() && !common;
     let key = others.iter().map(|other| other.address).filter(|_| common).chain([own.address]).min();
     let key = key.unwrap_or(own.address);
-    own.candidates.sort_by_cached_key(|candidate| {
+    for candidate in &mut own.candidates {
         let (fits_all, weight) = match in_all(candidate).filter(|_| common) {
             Some(weight) => (true, candidate.weight + weight),
             None => (false, candidate.weight),
         };
-        let hash = std::cmp::Reverse(rendezvous(&candidate.node, key));
-        (!fits_all, !candidate.ready, -weight, hash, candidate.node.clone())
+        let willing = !candidate.last_choice;
+        candidate.standing = Standing { fits_all, ready: candidate.ready, willing, weight };
+    }
+    own.candidates.sort_by_cached_key(|candidate| {
+        let hash = rendezvous(&candidate.node, key);
+        (Reverse(candidate.standing), Reverse(hash), candidate.node.clone())
     });
     own
 }
@@ -320,8 +351,12 @@ fn candidates(announced: &Announced, advertisements: &[Advertisement], nodes: &[
         }
     }
     let best = candidates.iter().map(|candidate| candidate.reach).max();
+    // Where speakers tell of their interfaces, one that does not is none: on such a node nobody would answer.
+    let tells = |node: &Node| node.interfaces.as_ref().is_some_and(|interfaces| !interfaces.is_empty());
+    let any_tells = nodes.iter().any(tells);
     candidates.retain(|candidate| {
         let why = match candidate.reach {
+            Reach::Unknown if any_tells => PassedOver::NoSpeaker,
             reach if Some(reach) == best => return true,
             Reach::Unknown => PassedOver::NoSpeaker,
             Reach::OtherSubnet | Reach::Subnet => PassedOver::OtherSubnet,
@@ -351,6 +386,9 @@ fn suits(
     if node.excluded {
         return Err(PassedOver::Excluded);
     }
+    if node.silent {
+        return Err(PassedOver::Silent);
+    }
     if node.network_unavailable {
         return Err(PassedOver::NetworkUnavailable);
     }
@@ -374,7 +412,15 @@ fn suits(
     let weight = ours.iter().map(|advertisement| advertisement.weight(&node.labels)).sum();
     let interfaces = Interfaces::union(ours);
     let reach = reach(node, address, &interfaces)?;
-    Ok(Candidate { node: node.name.clone(), interfaces, weight, ready: all_ready, reach })
+    Ok(Candidate {
+        node: node.name.clone(),
+        interfaces,
+        weight,
+        ready: all_ready,
+        last_choice: node.last_choice,
+        reach,
+        standing: Standing::default(),
+    })
 }
 
 fn reach(node: &Node, address: IpAddr, allowed: &Interfaces) -> Result<Reach, PassedOver> {

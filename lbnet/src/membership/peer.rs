@@ -1,0 +1,111 @@
+//! What is known of one member.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::message::Session;
+use super::replay::Replay;
+use super::table::Copy;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It has not been heard yet.
+    Unknown,
+    Alive,
+    Down,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Where it may be, by configuration.
+    pub(super) configured: BTreeSet<SocketAddr>,
+    /// Where it may be, by gossip.
+    pub(super) gossiped: BTreeSet<SocketAddr>,
+    /// Where it was heard from last.
+    pub(super) at: Option<SocketAddr>,
+    /// Its process; 0 if none was heard.
+    pub(super) session: Session,
+    pub(super) numbers: Replay,
+    /// It has to repeat this number of ours, or a later one, to prove that it lives.
+    pub(super) proof: u64,
+    pub(super) state: State,
+    /// When it last proved that it lives.
+    pub(super) heard: Option<Instant>,
+    /// When it was last known to live, from itself or from others: from here its silence is counted.
+    pub(super) heard_here: Instant,
+    /// This node is to notice when it falls silent.
+    pub(super) watched: bool,
+    /// It notices when this node falls silent.
+    pub(super) watches: bool,
+    /// Heartbeats heard since it was last answered.
+    pub(super) unanswered: u32,
+    pub(super) table: Copy,
+    /// The version of our table that it has.
+    pub(super) have: u64,
+    /// When it was last sent what it lacks, of which version, and from which part on it is sent next.
+    pub(super) pushed: Option<(Instant, u64)>,
+    pub(super) part: usize,
+    /// When it is greeted next, as long as it is not alive, and how often it was.
+    pub(super) greet_at: Instant,
+    pub(super) greeted: u32,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            configured: BTreeSet::new(),
+            gossiped: BTreeSet::new(),
+            at: None,
+            session: 0,
+            numbers: Replay::default(),
+            proof: 0,
+            state: State::Unknown,
+            heard: None,
+            heard_here: now,
+            watched: false,
+            watches: false,
+            unanswered: 0,
+            table: Copy::default(),
+            have: 0,
+            pushed: None,
+            part: 0,
+            greet_at: now,
+            greeted: 0,
+        }
+    }
+
+    /// Where to send to: where it was heard, else wherever it may be.
+    pub(super) fn places(&self) -> Vec<SocketAddr> {
+        match (self.state, self.at) {
+            (State::Alive, Some(at)) => vec![at],
+            (_, at) => {
+                let all: BTreeSet<SocketAddr> =
+                    self.configured.iter().chain(&self.gossiped).copied().chain(at).collect();
+                all.into_iter().collect()
+            }
+        }
+    }
+
+    /// Another process of it speaks.
+    pub(super) fn restart(&mut self, session: Session) {
+        self.session = session;
+        self.numbers = Replay::default();
+        self.table.restart();
+        (self.have, self.pushed, self.part) = (0, None, 0);
+        (self.watched, self.watches) = (false, false);
+    }
+}
+
+/// An address at which somebody may be.
+#[derive(Debug)]
+pub(super) struct Contact {
+    pub(super) greet_at: Instant,
+    pub(super) greeted: u32,
+}
+
+impl Contact {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { greet_at: now, greeted: 0 }
+    }
+}

@@ -1,0 +1,282 @@
+//! Who falls silent: heartbeats, and the questions before a death is declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::message::{Body, Session};
+use super::peer::{Peer, State};
+use super::{Membership, Settings, Why, rendezvous};
+
+/// How long the question of another member is remembered.
+const REMEMBERED: Duration = Duration::from_secs(1);
+/// How often a death is told: a datagram may be lost.
+const TOLD: u32 = 3;
+
+/// What a node does to notice the silence of others.
+#[derive(Debug)]
+pub(super) struct Watching {
+    next_beat: Instant,
+    /// Those whose silence this node is to notice.
+    watched: BTreeSet<String>,
+    suspects: BTreeMap<String, Suspect>,
+    /// What each token was made for.
+    tokens: BTreeMap<u64, Token>,
+    last_token: u64,
+    /// Deaths that are told a few times.
+    deaths: Vec<Death>,
+}
+
+#[derive(Debug)]
+struct Suspect {
+    round: u32,
+    until: Instant,
+    /// How many were asked so far.
+    asked: usize,
+}
+
+#[derive(Debug)]
+enum Token {
+    /// Others were asked about this one.
+    About(String),
+    /// Another member asked about somebody, with a token of its own.
+    For { asker: String, token: u64, until: Instant },
+}
+
+#[derive(Debug)]
+struct Death {
+    who: String,
+    session: Session,
+    left: u32,
+}
+
+impl Watching {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next_beat: now,
+            watched: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            last_token: 0,
+            deaths: Vec::new(),
+        }
+    }
+
+    pub(super) fn deadline(&self, settings: &Settings, peers: &BTreeMap<String, Peer>) -> Instant {
+        let silence = settings.silence();
+        let silent = |name: &String| {
+            let peer = peers.get(name).filter(|_| !self.suspects.contains_key(name))?;
+            Some(peer.heard_here + silence)
+        };
+        let silences = self.watched.iter().filter_map(silent);
+        silences.chain(self.suspects.values().map(|suspect| suspect.until)).fold(self.next_beat, Instant::min)
+    }
+
+    /// Whether this node is to notice when a member falls silent.
+    pub(super) fn watch(&mut self, name: &str, wanted: bool) {
+        if !wanted {
+            self.watched.remove(name);
+        } else if !self.watched.contains(name) {
+            self.watched.insert(name.to_owned());
+        }
+    }
+
+    pub(super) fn is_suspected(&self, name: &str) -> bool {
+        self.suspects.contains_key(name)
+    }
+
+    /// Somebody is no suspect any more: it lives, or is dead.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.watched.remove(name);
+        if self.suspects.remove(name).is_some() {
+            self.tokens.retain(|_, token| !matches!(token, Token::About(who) if who == name));
+        }
+    }
+
+    /// This process stood still: nobody's silence in that time counts.
+    pub(super) fn forget_silence(&mut self, now: Instant) {
+        self.suspects.clear();
+        self.tokens.clear();
+        self.next_beat = now;
+    }
+
+    fn token(&mut self, token: Token) -> u64 {
+        self.last_token += 1;
+        self.tokens.insert(self.last_token, token);
+        self.last_token
+    }
+}
+
+impl Membership {
+    /// Chooses those that are to notice when this node falls silent, and lets those go that are not any more.
+    pub(super) fn choose_watchers(&mut self) {
+        let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
+        let names = alive.map(|(name, _)| name.as_str());
+        let chosen = rendezvous::choose(&self.me.name, 0, self.settings.watchers, names);
+        let chosen: BTreeSet<String> = chosen.into_iter().map(str::to_owned).collect();
+        let mut released = Vec::new();
+        for (name, peer) in &mut self.peers {
+            let watches = chosen.contains(name);
+            if std::mem::replace(&mut peer.watches, watches) && !watches && peer.state == State::Alive {
+                released.push(name.clone());
+            }
+        }
+        for name in released {
+            self.send(&name, Body::Ack);
+        }
+    }
+
+    /// Sends heartbeats, if it is time.
+    pub(super) fn beat(&mut self, now: Instant) {
+        if now < self.watching.next_beat {
+            return;
+        }
+        let next = self.watching.next_beat + self.settings.interval;
+        // Who comes late does not make up for it by a burst.
+        self.watching.next_beat = if next > now { next } else { now + self.settings.interval };
+        let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
+        let watchers: Vec<String> =
+            alive.filter(|(_, peer)| peer.watches).map(|(name, _)| name.clone()).collect();
+        for name in watchers {
+            self.send(&name, Body::Beat);
+        }
+        self.watching.tokens.retain(|_, token| !matches!(token, Token::For { until, .. } if *until <= now));
+        self.tell_deaths();
+    }
+
+    /// Notices who has been silent for too long, and asks others about them.
+    pub(super) fn look_for_silence(&mut self, now: Instant) {
+        let silence = self.settings.silence();
+        let is_silent = |name: &&String| {
+            let peer = self.peers.get(*name).filter(|peer| peer.state == State::Alive);
+            peer.is_some_and(|peer| now.saturating_duration_since(peer.heard_here) >= silence)
+        };
+        let unsuspected = self.watching.watched.iter().filter(|name| !self.watching.suspects.contains_key(*name));
+        let silent: Vec<String> = unsuspected.filter(is_silent).cloned().collect();
+        for name in silent {
+            self.suspect(&name, now);
+        }
+        let due = self.watching.suspects.iter().filter(|(_, suspect)| suspect.until <= now);
+        let due: Vec<(String, u32, usize)> =
+            due.map(|(name, suspect)| (name.clone(), suspect.round, suspect.asked)).collect();
+        for (name, round, asked) in due {
+            // With nobody to ask, asking again is of no use.
+            if round + 1 < self.settings.rounds && asked > 0 {
+                self.ask_about(&name, round + 1, asked, now);
+            } else {
+                self.declare_dead(&name, asked, now);
+            }
+        }
+    }
+
+    /// Somebody may be dead: it is asked, and others are.
+    pub(super) fn suspect(&mut self, name: &str, now: Instant) {
+        if self.is_alive(name) && !self.watching.is_suspected(name) {
+            self.counters.suspicions += 1;
+            self.ask_about(name, 0, 0, now);
+        }
+    }
+
+    /// Asks a suspect itself, and others about it, each time others.
+    fn ask_about(&mut self, name: &str, round: u32, asked_before: usize, now: Instant) {
+        let Some(session) = self.peers.get(name).map(|peer| peer.session) else { return };
+        let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
+        let others = alive.map(|(other, _)| other.as_str()).filter(|other| *other != name);
+        let about = format!("{}/{name}", self.me.name);
+        let asked = rendezvous::choose(&about, round.into(), self.settings.asked, others);
+        let asked: Vec<String> = asked.into_iter().map(str::to_owned).collect();
+        let token = self.watching.token(Token::About(name.to_owned()));
+        let suspect =
+            Suspect { round, until: now + self.settings.patience(), asked: asked_before + asked.len() };
+        self.watching.suspects.insert(name.to_owned(), suspect);
+        self.send(name, Body::Ping(token));
+        for other in asked {
+            self.send(&other, Body::Ask { who: name, session, token });
+        }
+    }
+
+    fn declare_dead(&mut self, name: &str, asked: usize, now: Instant) {
+        let Some(session) = self.peers.get(name).map(|peer| peer.session) else { return };
+        self.counters.deaths += 1;
+        self.bury(name, Why::Silent { asked }, now);
+        self.watching.deaths.push(Death { who: name.to_owned(), session, left: TOLD });
+        self.tell_deaths();
+        self.choose_watchers();
+    }
+
+    /// Tells all members, the dead one too: it may live and only not be heard.
+    fn tell_deaths(&mut self) {
+        let mut deaths = std::mem::take(&mut self.watching.deaths);
+        for death in &mut deaths {
+            death.left -= 1;
+            let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
+            let to: Vec<String> = alive.map(|(name, _)| name.clone()).chain([death.who.clone()]).collect();
+            for name in to {
+                self.send(&name, Body::Died { who: &death.who, session: death.session });
+            }
+        }
+        // One that has come back is not told of any more.
+        deaths.retain(|death| death.left > 0 && !self.is_alive(&death.who));
+        self.watching.deaths = deaths;
+    }
+
+    pub(super) fn on_beat(&mut self, name: &str) {
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        peer.unanswered += 1;
+        // Often enough for it to know that it is heard, and what it has to repeat.
+        if peer.unanswered >= self.settings.misses {
+            self.send(name, Body::Ack);
+        }
+    }
+
+    pub(super) fn on_ask(&mut self, asker: &str, who: &str, session: Session, token: u64, now: Instant) {
+        let lately = now.checked_sub(self.settings.interval * 2);
+        let is_heard = self.peers.get(who).is_some_and(|peer| {
+            peer.state == State::Alive && peer.session == session && peer.heard >= lately
+        });
+        if is_heard {
+            return self.send(asker, Body::Heard(token));
+        }
+        let asked = Token::For { asker: asker.to_owned(), token, until: now + REMEMBERED };
+        let own = self.watching.token(asked);
+        self.send(who, Body::Ping(own));
+    }
+
+    pub(super) fn on_pong(&mut self, token: u64) {
+        if let Some(Token::For { asker, token, .. }) = self.watching.tokens.remove(&token) {
+            self.send(&asker, Body::Heard(token));
+        }
+    }
+
+    pub(super) fn on_heard(&mut self, token: u64, now: Instant) {
+        let Some(Token::About(name)) = self.watching.tokens.get(&token) else { return };
+        let name = name.clone();
+        self.counters.explained += 1;
+        let was_watched = self.watching.watched.contains(&name);
+        self.watching.forget(&name);
+        self.watching.watch(&name, was_watched);
+        if let Some(peer) = self.peers.get_mut(&name) {
+            // It lives, and only the way between the two of us is bad.
+            peer.heard_here = now;
+        }
+    }
+
+    pub(super) fn on_died(&mut self, by: &str, who: &str, session: Session, now: Instant) {
+        if who == self.me.name {
+            // Whoever believes that is to hear it at once.
+            let alive: Vec<String> = self.alive().map(str::to_owned).collect();
+            for name in alive {
+                self.send(&name, Body::Hello);
+            }
+            return;
+        }
+        let lately = now.checked_sub(self.settings.silence());
+        let is_meant = self.peers.get(who).is_some_and(|peer| {
+            // Who has heard it himself knows better.
+            peer.session == session && peer.heard < lately
+        });
+        if is_meant {
+            self.bury(who, Why::Told { by: by.to_owned() }, now);
+            self.choose_watchers();
+        }
+    }
+}
