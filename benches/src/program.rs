@@ -103,7 +103,7 @@ impl Served {
     /// # Errors
     /// What the system says.
     pub async fn speaker(&self, site: &Site) -> Result<Lbd> {
-        let command = self.command(&["speaker", "--node-name", site.node.name()])?;
+        let command = self.command(&["speaker", "--node-name", site.node.name(), "--insecure-membership"])?;
         Ok(Lbd(site.node.start("speaker", command).await?))
     }
 

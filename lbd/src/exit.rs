@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use lblab::LabError;
 use lbnet::StartError;
+use lbnet::membership::carrier::CarrierError;
 use lbnet::socket::OpenError;
 use lbnet::whohas::AskError;
 
@@ -17,6 +18,15 @@ pub(crate) enum Failure {
     /// Answering could not start.
     #[error("cannot answer on this host's interfaces: {0}")]
     Start(#[from] StartError),
+    /// The other speakers cannot be reached.
+    #[error("cannot reach other speakers: {0}")]
+    Members(#[from] CarrierError),
+    /// No key was named, and that was not meant.
+    #[error(
+        "speakers know each other by a key: name its file by --membership-key-file (in a cluster the Secret lbd-membership \
+         has one; elsewhere: head -c 32 /dev/urandom | base64 > key), or say --insecure-membership"
+    )]
+    NoMembershipKey,
     /// There is no way to the API server.
     #[error("cannot find the API server: {0}\nGive --server URL, --kubeconfig FILE, or run inside a cluster")]
     Client(String),

@@ -1,7 +1,10 @@
 //! `lbd speaker`.
 
+use std::sync::Arc;
+
 use lbk8s::speaker::{Rules, Settings, run};
 use lbnet::Layer2;
+use lbnet::membership::carrier::Carrier;
 
 use crate::cli::SpeakerArguments;
 use crate::exit::{Failure, Outcome};
@@ -12,14 +15,19 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = client::connect(&arguments.server).await?;
-        let on_lan = lbnet::Settings::from(&arguments.wire);
+        let carrier = arguments.together.carrier(&arguments.node_name)?;
+        let permit = Arc::clone(&carrier.permit);
+        let on_lan = lbnet::Settings { permit, ..lbnet::Settings::from(&arguments.wire) };
         let interfaces = on_lan.interfaces.clone();
         let (layer2, wire) = Layer2::start(on_lan)?;
+        let members = Carrier::start(carrier)?;
         let until_stdin_closes = arguments.server.until_stdin_closes;
         let rules = Rules {
             ignore_exclude: arguments.ignore_exclude_lb,
             follow_config_map: arguments.server.follow_config_map(),
             beside_metallb: arguments.server.beside_metallb,
+            together: Some(arguments.together.failback()),
+            move_on_cordon: arguments.together.move_on_cordon,
             ..Rules::default()
         };
         let settings = Settings {
@@ -30,11 +38,17 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
             interfaces,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
-        tokio::select! {
-            () = run(client, settings, layer2, wire) => return Err(Failure::AnsweringEnded),
-            stop = shutdown::requested(until_stdin_closes) => stop?,
+        let stop = shutdown::requested(until_stdin_closes);
+        let stop = async {
+            match stop.await {
+                Ok(()) => tracing::info!("speaker stops: others take over what it answers for"),
+                Err(error) => tracing::error!(%error, "it cannot be heard that this process is to stop"),
+            }
+        };
+        if !run(client, settings, layer2, wire, Some(members), stop).await {
+            return Err(Failure::AnsweringEnded);
         }
-        tracing::info!("speaker stops");
+        tracing::info!("speaker has stopped");
         Ok(())
     })
 }

@@ -169,7 +169,9 @@ proptest! {
                             prop_assert!(before.as_ref() != Some(&interfaces));
                         }
                         Effect::Withdraw { address, .. } => prop_assert!(announced.remove(&address).is_some()),
-                        Effect::Owner { address, .. } => prop_assert!(announced.contains_key(&address)),
+                        Effect::Owner { address, .. } | Effect::AnnounceAgain { address } => {
+                            prop_assert!(announced.contains_key(&address));
+                        }
                         Effect::Nobody { why, .. } => prop_assert!(!why.is_empty()),
                     }
                 }

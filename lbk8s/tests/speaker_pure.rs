@@ -103,7 +103,9 @@ impl World {
                     assert!(announced.remove(address).is_some(), "withdrawn but not announced");
                     assert!(!why.is_empty(), "withdrawn without a word");
                 }
-                Effect::Owner { address, .. } => assert!(announced.contains_key(address)),
+                Effect::Owner { address, .. } | Effect::AnnounceAgain { address } => {
+                    assert!(announced.contains_key(address));
+                }
                 Effect::Nobody { why, .. } => assert!(!why.is_empty()),
             }
         }

@@ -21,6 +21,7 @@
 //! | [`responder`] | what to answer, and why not |
 //! | [`announcer`] | when to tell the LAN, within a frame budget |
 //! | [`conflict`] | who else claims an address of ours |
+//! | [`permit`] | the right to answer, which lapses by itself |
 //! | [`probe`] | whether an address is free, before it is used for the first time |
 //! | [`filter`] | what the kernel lets through to us |
 //! | [`interface`] | which interfaces there are, and which of them answer for an address |
@@ -40,6 +41,7 @@ pub mod interface;
 pub mod layer2;
 #[cfg(feature = "membership")]
 pub mod membership;
+pub mod permit;
 pub mod probe;
 pub mod responder;
 #[cfg(feature = "announce")]
@@ -55,6 +57,7 @@ pub use host::{HostAddresses, KernelAnswer};
 pub use interface::{Interface, Pattern, Rule, Segments, Selection};
 #[cfg(feature = "announce")]
 pub use layer2::{Event, Layer2, Probed, Settings, Snapshot, StartError};
+pub use permit::Permit;
 pub use pnet_base::MacAddr;
 pub use responder::{Claim, Counters, Drop, Responder, Verdict};
 pub use wire::{Advertisement, ArpFrame, Malformed, NdpFrame, Solicitation};

@@ -107,6 +107,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// The key by which the speakers of this cluster know each other, in a file.
+    fn membership_key(&self) -> Result<PathBuf> {
+        let path = self.folder.join("membership-key");
+        if !path.exists() {
+            std::fs::write(&path, format!("the key of {}", self.folder.display()))?;
+        }
+        Ok(path)
+    }
+
     /// Starts the speaker of a node.
     ///
     /// # Errors
@@ -115,6 +124,7 @@ impl Cluster {
         let name = format!("speaker-{node}");
         let mut command = Command::new(lbd()?);
         command.args(["speaker", "--until-stdin-closes", "--node-name", node]);
+        command.arg("--membership-key-file").arg(self.membership_key()?);
         command.args(self.plane.way(Role::Speaker)).args(arguments).env("RUST_LOG", "info,kube_client=off");
         let host = &self.site.node(node)?.host;
         let daemon = Daemon::start(Some(host), &name, &self.folder, command).await?;

@@ -131,6 +131,8 @@ pub struct Claims {
     takes: BTreeMap<IpAddr, (u32, Duration)>,
     /// When to look at an address again.
     wake: BTreeMap<IpAddr, Duration>,
+    /// Addresses whose claim by this node has changed.
+    to_tell: BTreeSet<IpAddr>,
 }
 
 /// Who is to take an address over.
@@ -159,12 +161,14 @@ impl Claims {
             better: BTreeMap::new(),
             takes: BTreeMap::new(),
             wake: BTreeMap::new(),
+            to_tell: BTreeSet::new(),
         }
     }
 
     /// What this node claimed before it was restarted. Whoever has claimed it since has a higher epoch.
     pub fn restore(&mut self, table: Table) {
         self.restored.extend(table.keys());
+        self.to_tell.extend(table.keys());
         let me = self.me.clone();
         self.set(&me, table);
     }
@@ -173,6 +177,13 @@ impl Claims {
     #[must_use]
     pub fn own(&self) -> Table {
         self.of.get(&self.me).cloned().unwrap_or_default()
+    }
+
+    /// The claims of this node that have changed since the last call: under which epoch, or given up.
+    pub fn changed_own(&mut self) -> Vec<(IpAddr, Option<u64>)> {
+        let own = self.of.get(&self.me);
+        let changed = std::mem::take(&mut self.to_tell).into_iter();
+        changed.map(|address| (address, own.and_then(|own| own.get(&address).copied()))).collect()
     }
 
     /// A node claims this now. Returns the addresses that are to be looked at again, and apart from them those that it
@@ -436,6 +447,7 @@ impl Claims {
         self.better.remove(&address);
         let me = self.me.clone();
         self.claim(address, &me, epoch + 1);
+        self.to_tell.insert(address);
         self.set_owner(address, Some(&me));
         Verdict::Ours { taken: Some(cause) }
     }
@@ -452,6 +464,7 @@ impl Claims {
         {
             let me = self.me.clone();
             self.unclaim(address, &me);
+            self.to_tell.insert(address);
         }
     }
 

@@ -30,6 +30,10 @@ pub struct Node {
     pub network_unavailable: bool,
     /// Its speaker is not heard by the others.
     pub silent: bool,
+    /// It is being drained: on request, or because it is out of service.
+    pub drained: bool,
+    /// No pods are placed on it (`spec.unschedulable`); ownership does not look at this.
+    pub cordoned: bool,
     /// It answers only if no other can: it is being drained, or its speaker is about to end.
     pub last_choice: bool,
     /// Its interfaces that can answer, as its speaker tells of them; `None` if none has told of them yet.

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Node as KubeNode, Service};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lbk8s::Store;
 use lbk8s::manifest::Manifests;
 use lbk8s::manifest::apply::Applier;
 use lblab::sandbox::Process;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
@@ -61,6 +61,10 @@ impl<'l> World<'l> {
             };
             let object = KubeNode { metadata, ..KubeNode::default() };
             nodes.create(&PostParams::default(), &object).await.map_err(std::io::Error::other)?;
+            // Where the speakers of the other nodes look for this one's.
+            let at = json!({"status": {"addresses": [{"type": "InternalIP", "address": node.nic.address}]}});
+            let patched = nodes.patch_status(node.name(), &PatchParams::default(), &Patch::Merge(at)).await;
+            patched.map_err(std::io::Error::other)?;
         }
         let listener = TcpListener::bind((STORE, 0)).await?;
         let address = listener.local_addr()?;
@@ -72,7 +76,11 @@ impl<'l> World<'l> {
         let mut speakers = Vec::new();
         for node in &lan.nodes {
             let mut command = own("speaker", address)?;
-            command.args(["--node-name", node.name()]);
+            // Nobody else is on this LAN.
+            command.args(["--node-name", node.name(), "--insecure-membership"]);
+            // Two clusters on one LAN have a port each.
+            let port = lbnet::membership::carrier::PORT + u16::from(first_pod);
+            command.args(["--membership-port", &port.to_string()]);
             let process = node.host.start(format!("the speaker of {}", node.name()), command).await?;
             speakers.push(Logged::new(process));
         }

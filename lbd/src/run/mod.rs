@@ -63,7 +63,10 @@ async fn serve(arguments: &RunArguments) -> Outcome {
             rules: Rules { without_slices: WithoutSlices::Served, ..Rules::default() },
             interfaces: lbnet::Settings::from(&arguments.wire).interfaces,
         };
-        tasks.spawn_local(speaker::run(store.client(), settings, layer2, wire));
+        let client = store.client();
+        tasks.spawn_local(async move {
+            speaker::run(client, settings, layer2, wire, None, std::future::pending()).await;
+        });
     }
     if let Some(at) = arguments.listen {
         match TcpListener::bind(at).await {

@@ -1,17 +1,20 @@
 //! `Node` as ownership sees it, and the addresses that it makes unfit for Services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use lbcore::Avoided;
 
-use super::annotations::{GATEWAYS, path};
+use super::annotations::{DRAIN, GATEWAYS, path};
 use super::{ObjectRef, Problem};
 
 /// Whoever carries this label, with any value, announces nothing.
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Whoever has this taint is known to be down.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// Reads a node.
 #[must_use]
@@ -25,8 +28,25 @@ pub fn read(node: &Node) -> lbcore::Node {
         labels: node.labels().into(),
         excluded: node.labels().contains_key(EXCLUDE),
         network_unavailable,
-        interfaces: None,
+        drained: is_drained(node),
+        cordoned: node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)),
+        ..lbcore::Node::default()
     }
+}
+
+/// Whether the addresses of a node are to go elsewhere, as far as they can: somebody says so ([`DRAIN`]), or that it is
+/// out of service (`node.kubernetes.io/out-of-service`).
+fn is_drained(node: &Node) -> bool {
+    let asked = node.annotations().get(DRAIN).is_some_and(|value| value.trim() == "true");
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    asked || taints.into_iter().any(|taint| taint.key == OUT_OF_SERVICE)
+}
+
+/// Where a node's speaker can be reached by the others.
+#[must_use]
+pub fn internal_addresses(node: &Node) -> BTreeSet<IpAddr> {
+    let listed = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    listed.filter(|it| it.type_ == "InternalIP").filter_map(|it| parse(&it.address)).collect()
 }
 
 /// What is wrong with the list of a node's gateways.

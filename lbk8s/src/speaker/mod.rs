@@ -6,12 +6,15 @@
 
 mod edge;
 mod on_wire;
+pub mod team;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-pub use edge::{Settings, run};
+pub use edge::{Members, Settings, run};
+use lbcore::ownership::claims::{Cause, Failback};
 use lbcore::ownership::{Interface, Nobody};
 use lbcore::{
     Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolProblem,
@@ -22,6 +25,7 @@ use crate::objects::announced::AnnouncedService;
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::endpoints::SliceView;
 use crate::objects::leftovers::{Leftover, Leftovers};
+use self::team::{Team, Told};
 use crate::several::Several;
 use crate::{ObjectRef, Problem};
 
@@ -50,6 +54,22 @@ pub enum Change {
     Slice(SliceView),
     /// An endpoint slice is gone.
     SliceGone(ServiceKey),
+    /// These interfaces of this node can answer.
+    OwnFacts(Vec<Interface>),
+    /// The speaker of another node is heard.
+    MemberUp(String),
+    /// The speaker of another node is not heard any more.
+    MemberDown(String),
+    /// The speaker of another node tells this of itself.
+    Member(String, Box<Told>),
+    /// Everybody who was expected has been heard, or waited for in vain.
+    Joined,
+    /// This process stood still, and knows nothing of what others did meanwhile.
+    StoodStill,
+    /// So much time has passed since whenever.
+    Time(Duration),
+    /// This speaker is about to end: others are to take what it has.
+    Leave,
     /// Everything that is there has been told of: an address that comes from now on is new.
     Listed,
     /// Everything is known, and it may be announced. Nothing is announced before.
@@ -76,6 +96,11 @@ pub enum Effect {
         /// Why, in words.
         why: String,
     },
+    /// Tell the LAN once more that this node answers for an address: whoever did before has ceased to.
+    AnnounceAgain {
+        /// The address.
+        address: IpAddr,
+    },
     /// Nobody answers for an address of a Service. Every node sees that; one of them is asked to tell.
     Nobody {
         /// The Service.
@@ -93,6 +118,8 @@ pub enum Effect {
         address: IpAddr,
         /// No node can announce both families of the Service, so that another one may own the other.
         apart: bool,
+        /// Why it is this one now, if that is known.
+        why: Option<Cause>,
     },
 }
 
@@ -116,6 +143,11 @@ pub struct Rules {
     pub follow_config_map: FollowConfigMap,
     /// Whether addresses are answered while MetalLB's speakers run.
     pub beside_metallb: bool,
+    /// Speakers listen to each other, and this is when an address returns to a better node. Without it every speaker
+    /// decides by the objects alone, and takes all others to live.
+    pub together: Option<Failback>,
+    /// Whether a cordon sends a node's addresses elsewhere.
+    pub move_on_cordon: bool,
 }
 
 impl Default for Rules {
@@ -126,6 +158,8 @@ impl Default for Rules {
             ignore_exclude: false,
             follow_config_map: FollowConfigMap::default(),
             beside_metallb: false,
+            together: None,
+            move_on_cordon: false,
         }
     }
 }
@@ -173,14 +207,17 @@ pub struct Speaker {
     changed: BTreeSet<ServiceKey>,
     listed: bool,
     synced: bool,
+    team: Option<Team>,
 }
 
 impl Speaker {
     /// The speaker of a node.
     #[must_use]
     pub fn new(node: impl Into<String>, rules: Rules) -> Self {
+        let node = node.into();
         Self {
-            node: node.into(),
+            team: rules.together.map(|failback| Team::new(&node, failback)),
+            node,
             rules,
             config: Config::new(rules.follow_config_map),
             advertisements: Vec::new(),
@@ -207,6 +244,7 @@ impl Speaker {
 
     /// Takes in a change; what is to be done about it. Only addresses that the change is about are looked at.
     pub fn apply(&mut self, change: Change) -> Vec<Effect> {
+        let mut effects = Vec::new();
         let touched = match change {
             Change::Config(change) => {
                 let changed = self.config.apply(*change);
@@ -218,7 +256,21 @@ impl Speaker {
                 self.nodes.retain(|node| node.name != name);
                 self.all_addresses()
             }
+            // What a speaker says itself is newer than what its object says.
+            Change::Facts(name, _) if self.tells_itself(&name) => BTreeSet::new(),
             Change::Facts(name, interfaces) => self.set_interfaces(name, interfaces),
+            Change::OwnFacts(interfaces) => self.set_own_interfaces(interfaces),
+            Change::MemberUp(name) => self.set_alive(&name, true),
+            Change::MemberDown(name) => self.set_alive(&name, false),
+            Change::Member(name, told) => {
+                let (touched, again) = self.hear(&name, *told);
+                effects = again;
+                touched
+            }
+            Change::Joined => self.set_joined(true),
+            Change::StoodStill => self.set_joined(false),
+            Change::Time(now) => self.set_time(now),
+            Change::Leave => self.set_leaving(),
             Change::Taken(node, addresses) => {
                 self.taken.insert(node, addresses);
                 self.taken.retain(|_, addresses| !addresses.is_empty());
@@ -246,13 +298,14 @@ impl Speaker {
                 self.all_addresses()
             }
         };
-        if !self.synced {
+        if !self.may_decide() {
             return Vec::new();
         }
         // Who owns one family of a Service is decided together with the other.
         let beside: Vec<IpAddr> = touched.iter().flat_map(|address| self.beside(*address)).collect();
         let touched: BTreeSet<IpAddr> = touched.into_iter().chain(beside).collect();
-        touched.into_iter().flat_map(|address| self.settle(address)).collect()
+        effects.extend(touched.into_iter().flat_map(|address| self.settle(address)).collect::<Vec<_>>());
+        effects
     }
 
     /// The addresses of the other family that the Services of `address` have.
@@ -406,8 +459,8 @@ impl Speaker {
     fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
         let ownership = self.ownership(address);
         let apart = ownership.as_ref().is_some_and(|ownership| ownership.apart);
-        let ours = ownership.as_ref().and_then(Ownership::owner).filter(|owner| owner.node == self.node);
-        let wanted = ours.filter(|_| !self.is_held_back()).map(|owner| owner.interfaces.clone());
+        let decided = self.decide(address, ownership.as_ref());
+        let (wanted, why) = decided.map_or((None, None), |(interfaces, why)| (Some(interfaces), why));
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
         // As long as nobody can answer for it, it has had no owner yet.
         let is_settled = ownership.as_ref().is_none_or(|ownership| ownership.owner().is_some());
@@ -430,7 +483,12 @@ impl Speaker {
         }
         // Who shares an address from now on is told as well who announces it.
         let joined = users.iter().filter(|key| !told.contains(key)).filter_map(|key| self.services.get(key));
-        effects.extend(joined.map(|view| Effect::Owner { service: view.object.clone(), address, apart }));
+        effects.extend(joined.map(|view| Effect::Owner {
+            service: view.object.clone(),
+            address,
+            apart,
+            why: why.clone(),
+        }));
         self.owned.insert(address, Owned { interfaces, told: users });
         effects
     }
@@ -443,7 +501,8 @@ impl Speaker {
             None => self.orphans.remove(&address),
         };
         // All nodes see the same: the first by name that has a speaker tells. Without any there is nobody else to do it.
-        let first = self.nodes.iter().find(|node| node.interfaces.is_some()).or(self.nodes.first());
+        let tells = |node: &&Node| node.interfaces.is_some() && !node.silent;
+        let first = self.nodes.iter().find(tells).or(self.nodes.first());
         let tells = first.is_none_or(|node| node.name == self.node);
         match nobody {
             Some(why) if tells && before.as_ref() != Some(&why) => {
@@ -468,7 +527,9 @@ impl Speaker {
         }
         let own = ownership.passed_over.iter().find(|(node, _)| *node == self.node);
         let own = own.map(|(_, why)| format!("this node {why}"));
-        let other = || ownership.owner().map(|owner| format!("node {} answers now", owner.node));
+        let claimed = self.team.as_ref().and_then(|team| team.claims.owner(ownership.address));
+        let other = claimed.or(ownership.owner().map(|owner| owner.node.as_str()));
+        let other = || other.map(|node| format!("node {node} answers now"));
         own.or_else(other).unwrap_or_default()
     }
 

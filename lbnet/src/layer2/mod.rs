@@ -14,6 +14,7 @@ mod snapshot;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use pnet_base::MacAddr;
@@ -27,7 +28,7 @@ use crate::conflict::Policy;
 use crate::host::KernelAnswer;
 use crate::interface::Unusable;
 use crate::socket::{OpenError, permitted};
-use crate::{Interface, Profile, Rule, Selection, probe};
+use crate::{Interface, Permit, Profile, Rule, Selection, probe};
 
 /// How to answer and announce.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +44,8 @@ pub struct Settings {
     /// Whether `ping` is answered, here in user space. It never is for an address that this host has on an
     /// interface: there the kernel answers.
     pub echo: bool,
+    /// Nothing is answered or announced unless this holds. By default it does.
+    pub permit: Arc<Permit>,
 }
 
 /// Why answering could not start.
@@ -155,6 +158,8 @@ pub(crate) enum Command {
     Announce { address: IpAddr, rule: Rule, is_new: bool },
     Probe { address: IpAddr, rule: Rule, tell: oneshot::Sender<Probed> },
     Withdraw(IpAddr),
+    AnnounceAgain(IpAddr),
+    Obeyed(oneshot::Sender<()>),
     Members(BTreeSet<MacAddr>),
     Selection(Selection),
     Snapshot(oneshot::Sender<Snapshot>),
@@ -227,6 +232,22 @@ impl Layer2 {
     /// Stops answering for `address`.
     pub fn withdraw(&self, address: impl Into<IpAddr>) {
         self.send(Command::Withdraw(address.into()));
+    }
+
+    /// Tells the LAN anew that `address` is answered here, if it is: whoever had it before may have had the last word with
+    /// a neighbour.
+    pub fn announce_again(&self, address: impl Into<IpAddr>) {
+        self.send(Command::AnnounceAgain(address.into()));
+    }
+
+    /// Waits until all that was said before is so: what was withdrawn is answered no more.
+    pub fn obeyed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (tell, told) = oneshot::channel();
+        self.send(Command::Obeyed(tell));
+        async {
+            // If the thread has ended, nothing is answered.
+            let _ = told.await;
+        }
     }
 
     /// The hardware addresses of the cluster's other members: that an address moves to one of them is no conflict.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::Announcer;
 use crate::filter::Protocol;
 use crate::responder::{ANSWER_LEN, Claim, Port, Responder};
 use crate::socket::BlockingSocket;
 use crate::wire::{LONGEST_ARP_FRAME, LONGEST_ECHO_FRAME, LONGEST_NDP_FRAME};
+use crate::{Announcer, Permit};
 
 /// What all readers and the loop share.
 #[derive(Debug, Clone)]
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     claims: mpsc::Sender<Claim>,
     /// Whether addresses wait for their first announcement. Only then it matters who asks for which.
     first_words: Arc<AtomicBool>,
+    permit: Arc<Permit>,
 }
 
 /// What all readers of one interface share with the loop.
@@ -54,10 +55,11 @@ const STACK: usize = 128 * 1024;
 
 impl Shared {
     /// With what the loop hears of claims by.
-    pub(super) fn new(announcer: Announcer) -> (Self, mpsc::Receiver<Claim>) {
+    pub(super) fn new(announcer: Announcer, permit: Arc<Permit>) -> (Self, mpsc::Receiver<Claim>) {
         let (claims, heard) = mpsc::channel(CLAIMS);
         let announcer = Arc::new(Mutex::new(announcer));
-        (Self { responder: Arc::default(), announcer, claims, first_words: Arc::default() }, heard)
+        let first_words = Arc::default();
+        (Self { responder: Arc::default(), announcer, claims, first_words, permit }, heard)
     }
 
     pub(super) fn responder(&self) -> MutexGuard<'_, Responder> {
@@ -152,7 +154,10 @@ impl Reader {
             }
             verdict
         };
-        if let Ok(answered) = verdict.answer {
+        // What is asked while nobody may answer, or before, is asked again.
+        if let Ok(answered) = verdict.answer
+            && self.shared.permit.holds(now)
+        {
             if let Err(error) = self.socket.send(&buffer[..answered.length]) {
                 tracing::debug!(?port, %error, "an answer was not sent");
             }

@@ -243,7 +243,7 @@ mod tests {
         let (old, new) = (key("the old key of 24 bytes!"), key("the new key of 24 bytes!"));
         let mut one = Keys::new(7, vec![old.clone()]);
         let mut other = Keys::new(8, vec![old.clone()]);
-        let mut heard = |one: &Keys, other: &mut Keys, sequence| {
+        let heard = |one: &Keys, other: &mut Keys, sequence| {
             other.open(&mut one.seal(sequence, b"x").unwrap()).is_ok()
         };
         // First all know the new one, then all use it, then the old one goes.

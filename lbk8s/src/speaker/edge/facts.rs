@@ -32,6 +32,7 @@ pub(super) struct Facts {
     interfaces: Option<Vec<Interface>>,
     host: Host,
     taken: BTreeSet<Taken>,
+    nodes: BTreeSet<IpAddr>,
     due: Instant,
     /// Addresses and routes on their way from the kernel.
     reading: FuturesUnordered<BoxFuture<'static, io::Result<Host>>>,
@@ -78,6 +79,7 @@ impl Facts {
             interfaces: None,
             host: Host::default(),
             taken: BTreeSet::new(),
+            nodes: BTreeSet::new(),
             due: Instant::now(),
             reading: FuturesUnordered::new(),
         }
@@ -95,8 +97,25 @@ impl Facts {
 
     /// These interfaces can answer.
     pub(super) fn set_interfaces(&mut self, interfaces: Vec<Interface>) {
-        self.interfaces = Some(interfaces);
+        // At the start the rest is read first, and then told together with them.
+        let is_first = self.interfaces.replace(interfaces).is_none();
         self.due = self.due.min(Instant::now() + TOGETHER);
+        if !is_first {
+            self.tell();
+        }
+    }
+
+    /// These addresses are other nodes': with some networks each node is the next hop to its own pods, and no gateway.
+    pub(super) fn set_nodes(&mut self, nodes: BTreeSet<IpAddr>) {
+        if self.nodes != nodes {
+            self.nodes = nodes;
+            self.tell();
+        }
+    }
+
+    /// What this node is like now, if that is known.
+    pub(super) fn current(&self) -> Option<&NodeFactsFields> {
+        self.told.wanted(&())?.as_ref()
     }
 
     /// These addresses turned out to be another station's.
@@ -151,7 +170,7 @@ impl Facts {
             (),
             Some(NodeFactsFields {
                 interfaces,
-                gateways: text(&self.host.gateways),
+                gateways: text(&self.host.gateways.difference(&self.nodes).copied().collect()),
                 addresses: text(&self.host.own),
                 taken: self.taken.iter().cloned().collect(),
             }),

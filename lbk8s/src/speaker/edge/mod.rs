@@ -2,6 +2,7 @@
 
 mod facts;
 mod statuses;
+mod together;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,15 +13,20 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use kube::Client;
+use lbcore::ownership::claims::Cause;
 use lbcore::{Interfaces, ServiceKey};
+use lbnet::membership::Event as MemberEvent;
+use lbnet::membership::carrier::{Carrier, News};
 use lbnet::{Event as WireEvent, Layer2, MacAddr, Rule, Selection};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::facts::Facts;
 use self::statuses::Says as Status;
+use self::together::Together;
 use self::watches::{Heard, WATCHES, watches};
 use super::on_wire::OnWire;
+use super::team::{self, Told as MemberTold, claim};
 use super::{Change, Effect, Rules, Speaker};
 use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
@@ -57,32 +63,64 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// Runs the speaker until the future is dropped. `layer2` and what it tells belong to it; when it ends,
-/// nothing is announced any more. It ends by itself only if the thread that answers has ended.
+/// The other speakers: what carries them, and what they tell.
+pub type Members = (Carrier, mpsc::UnboundedReceiver<News>);
+
+/// How long a speaker that ends waits until others have taken what it has.
+const HANDING_OVER: Duration = Duration::from_secs(5);
+/// How long it waits until they know that it has ceased to answer.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
+/// Runs the speaker until `stop` ends and others have taken over what it answers for, or until the future is dropped.
+/// `layer2` and what it tells belong to it; when it ends, nothing is announced any more. It ends by itself only if the
+/// thread that answers has ended; false then.
+///
+/// `members` are the other speakers, if [`Rules::together`] says that they listen to each other.
 pub async fn run(
     client: Client,
     settings: Settings,
     layer2: Layer2,
     mut wire: mpsc::UnboundedReceiver<WireEvent>,
-) {
-    let mut running = Running::new(&client, settings, layer2);
+    members: Option<Members>,
+    stop: impl Future<Output = ()>,
+) -> bool {
+    let (carrier, mut news) = members.unzip();
+    let mut running = Running::new(&client, settings, layer2, carrier);
+    tokio::pin!(stop);
     loop {
+        let due = running.due();
         tokio::select! {
             Some(told) = running.watches.next() => running.hear(told),
+            Some(told) = next(&mut news) => running.on_news(told),
             event = wire.recv() => {
                 // Without the thread that answers there is nothing left to do.
-                let Some(event) = event else { return };
+                let Some(event) = event else { return false };
                 running.on_wire_event(event);
             }
             told = running.on_wire.confirmed(&running.speaker) => running.untold.extend(told),
             () = running.facts.work() => {}
-            () = until(running.patience) => {}
+            () = until(due) => {}
             () = running.statuses.work() => {}
             () = running.state.work() => {}
             Some(()) = running.events.next() => {}
+            Some(()) = running.together.obeyed.next() => running.together.tell(),
+            () = &mut stop, if running.leaving.is_none() => running.leave(),
         }
+        running.take_note_of_time();
         running.begin_if_ready();
         running.begin_events();
+        running.share();
+        if running.may_end() {
+            running.together.say_goodbye().await;
+            return true;
+        }
+    }
+}
+
+async fn next(news: &mut Option<mpsc::UnboundedReceiver<News>>) -> Option<News> {
+    match news {
+        Some(news) => news.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -108,10 +146,16 @@ struct Running {
     exclude_problem: Option<Problem>,
     untold: VecDeque<Event>,
     events: FuturesUnordered<BoxFuture<'static, ()>>,
+    together: Together,
+    /// Where the speakers of other nodes may be.
+    places: BTreeMap<String, BTreeSet<IpAddr>>,
+    start: Instant,
+    /// Since when this speaker is about to end.
+    leaving: Option<Instant>,
 }
 
 impl Running {
-    fn new(client: &Client, settings: Settings, layer2: Layer2) -> Self {
+    fn new(client: &Client, settings: Settings, layer2: Layer2, carrier: Option<Carrier>) -> Self {
         let component = Component::Speaker(settings.node.clone());
         Self {
             watches: watches(client, &settings),
@@ -129,9 +173,127 @@ impl Running {
             exclude_problem: None,
             untold: VecDeque::new(),
             events: FuturesUnordered::new(),
+            together: Together::new(carrier),
+            places: BTreeMap::new(),
+            start: Instant::now(),
+            leaving: None,
             layer2,
             settings,
         }
+    }
+
+    /// When something is to be done although nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let own = self.speaker.deadline().map(|after| self.start + after);
+        let leaving = self.leaving.map(|since| since + HANDING_OVER);
+        self.patience.into_iter().chain(own).chain(leaving).min()
+    }
+
+    fn take_note_of_time(&mut self) {
+        if self.together.is_there() {
+            self.apply(Change::Time(self.start.elapsed()));
+        }
+    }
+
+    fn on_node(&mut self, name: &str, addresses: Option<BTreeSet<IpAddr>>) {
+        let before = match addresses.clone() {
+            Some(addresses) => self.places.insert(name.to_owned(), addresses),
+            None => self.places.remove(name),
+        };
+        if before != addresses {
+            let others = self.places.iter().filter(|(name, _)| **name != self.settings.node);
+            self.facts.set_nodes(others.flat_map(|(_, addresses)| addresses.iter().copied()).collect());
+            if self.progress.is_done() {
+                self.together.set_peers(&self.places);
+            }
+        }
+    }
+
+    /// What other speakers tell, and what is known of them.
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Happened(MemberEvent::Up { name, restarted }) => {
+                tracing::info!(member = name, restarted, "a speaker is heard");
+                self.apply(Change::MemberUp(name));
+            }
+            News::Happened(MemberEvent::Down { name, why, silent }) => {
+                tracing::warn!(member = name, ?why, ?silent, "a speaker is not heard any more");
+                self.apply(Change::MemberDown(name));
+            }
+            News::Happened(MemberEvent::StoodStill(time)) => {
+                tracing::warn!(?time, "this process stood still: it answers nothing until it has heard the others");
+                self.apply(Change::StoodStill);
+            }
+            News::Happened(MemberEvent::Ready { missing }) => {
+                tracing::info!(missing = missing.join(", "), "all other speakers were heard or waited for");
+                self.together.joined = true;
+                if self.begun {
+                    self.go_on();
+                }
+            }
+            News::Happened(MemberEvent::NameTaken { at }) => {
+                let name = &self.settings.node;
+                tracing::error!(%at, name, "another speaker calls itself by the name of this node; stop one of them");
+            }
+            News::Happened(MemberEvent::Table { .. }) => {}
+            News::Records(name, records) => {
+                let told = MemberTold::read(&records);
+                if let Some(facts) = &told.facts {
+                    self.set_macs(&name, Some(facts.macs().collect()));
+                }
+                self.apply(Change::Member(name, Box::new(told)));
+            }
+            News::NotOpened(from, why) => {
+                tracing::warn!(%from, %why, "a datagram on the port of speakers is not heard; do all have one key?");
+            }
+            News::Keys(error) => tracing::warn!(%error, "the keys that were read last stay in force"),
+            News::KeysChanged => tracing::info!("other membership keys are in force"),
+        }
+    }
+
+    /// Decides, and then answers: everything that others did is known.
+    fn go_on(&mut self) {
+        self.apply(Change::Joined);
+        self.together.go_on = true;
+    }
+
+    fn set_macs(&mut self, name: &str, macs: Option<BTreeSet<MacAddr>>) {
+        let before = match &macs {
+            Some(macs) => self.members.insert(name.to_owned(), macs.clone()),
+            None => self.members.remove(name),
+        };
+        if before.unwrap_or_default() != macs.unwrap_or_default() {
+            self.layer2.set_members(self.members.values().flatten().copied().collect());
+        }
+    }
+
+    /// Tells the others what has changed, once it is so on the wire.
+    fn share(&mut self) {
+        if !self.together.is_there() {
+            return;
+        }
+        let claims = self.speaker.claims_to_tell();
+        self.together.changes.extend(claims.into_iter().map(|(address, epoch)| claim(address, epoch)));
+        if self.together.set_facts(self.facts.current()) {
+            self.know_own_facts();
+        }
+        self.together.begin(&self.layer2);
+    }
+
+    fn leave(&mut self) {
+        self.leaving = Some(Instant::now());
+        if self.together.is_there() {
+            self.together.changes.push((team::LEAVING.to_owned(), Some(Vec::new())));
+            self.apply(Change::Leave);
+        }
+    }
+
+    /// Whether this speaker is to end, and nobody waits for it any more.
+    fn may_end(&self) -> bool {
+        self.leaving.is_some_and(|since| {
+            let is_handed_over = !self.speaker.waits_for_successors() && self.together.is_quiet();
+            !self.together.is_there() || is_handed_over || since.elapsed() >= HANDING_OVER
+        })
     }
 
     fn hear(&mut self, told: Told<Heard>) {
@@ -143,6 +305,15 @@ impl Running {
                 if about_configuration {
                     self.say_state();
                 }
+            }
+            Told::Change(Heard::Node(node)) => {
+                let (node, addresses) = *node;
+                self.on_node(&node.name, Some(addresses));
+                self.apply(Change::Node(node));
+            }
+            Told::Change(Heard::NodeGone(name)) => {
+                self.on_node(&name, None);
+                self.apply(Change::NodeGone(name));
             }
             Told::Change(Heard::Facts(name, facts)) => self.on_facts(name, facts),
             Told::Change(Heard::Status(name, status)) => {
@@ -171,9 +342,18 @@ impl Running {
         }
         if self.patience.is_none() {
             self.apply(Change::Listed);
+            self.together.set_peers(&self.places);
+            // A node that never had a speaker need not be waited for.
+            self.together.expect(self.members.keys().filter(|name| self.places.contains_key(*name)));
         }
         let patience = *self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
-        if self.facts.are_told() || Instant::now() >= patience {
+        // Those that listen to each other know of each other by themselves.
+        let (is_known, is_joined) = if self.together.is_there() {
+            (self.facts.current().is_some(), self.together.joined)
+        } else {
+            (self.facts.are_told(), true)
+        };
+        if is_joined && (is_known || Instant::now() >= patience) {
             self.begun = true;
             self.patience = None;
             self.begin();
@@ -183,6 +363,9 @@ impl Running {
 
     fn begin(&mut self) {
         self.apply(Change::Synced);
+        if self.together.is_there() {
+            self.go_on();
+        }
         // What this node wrote before, and is not its own any more.
         let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
         let names: BTreeSet<String> = keys
@@ -251,7 +434,10 @@ impl Running {
 
     fn on_wire_event(&mut self, event: WireEvent) {
         match &event {
-            WireEvent::Interfaces(interfaces) => self.facts.set_interfaces(interfaces.clone()),
+            WireEvent::Interfaces(interfaces) => {
+                self.facts.set_interfaces(interfaces.clone());
+                self.know_own_facts();
+            }
             WireEvent::Placed { address, .. } => {
                 let address = *address;
                 let told = self.on_wire.tell(event, &self.speaker);
@@ -281,16 +467,19 @@ impl Running {
         if name == self.settings.node {
             self.facts.seen(facts.map(|facts| facts.spec));
         } else {
-            let macs: BTreeSet<MacAddr> = facts.iter().flat_map(|facts| facts.spec.macs()).collect();
-            let before = match &facts {
-                Some(_) => self.members.insert(name.clone(), macs.clone()),
-                None => self.members.remove(&name),
-            };
-            if before.unwrap_or_default() != macs {
-                self.layer2.set_members(self.members.values().flatten().copied().collect());
-            }
+            self.set_macs(&name, facts.as_ref().map(|facts| facts.spec.macs().collect()));
         }
         self.apply(Change::Facts(name, interfaces));
+    }
+
+    /// What this node is like is known here before it is told.
+    fn know_own_facts(&mut self) {
+        if self.together.is_there()
+            && let Some(facts) = self.facts.current()
+        {
+            let interfaces = facts.interfaces();
+            self.apply(Change::OwnFacts(interfaces));
+        }
     }
 
     fn on_exclude(&mut self, read: Option<Result<Vec<lbnet::Pattern>, Problem>>) {
@@ -352,15 +541,25 @@ fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
                 note: format!("nobody announces {address}: {why}"),
             })
         }
-        Effect::Owner { service, address, apart } => Some(Event {
-            about: service,
-            severity: Severity::Normal,
-            reason: "nodeAssigned",
-            note: format!(
-                "announcing {address} from node {node:?} with protocol \"layer2\"{}",
-                told_apart(apart)
-            ),
-        }),
+        Effect::AnnounceAgain { address } => {
+            tracing::debug!(%address, "announced once more: the owner before has ceased to answer");
+            layer2.announce_again(address);
+            None
+        }
+        Effect::Owner { service, address, apart, why } => {
+            // That nobody had it before is what everybody expects.
+            let why = why.filter(|why| *why != Cause::First).map(|why| format!("; {why}"));
+            let why = why.unwrap_or_default();
+            Some(Event {
+                about: service,
+                severity: Severity::Normal,
+                reason: "nodeAssigned",
+                note: format!(
+                    "announcing {address} from node {node:?} with protocol \"layer2\"{why}{}",
+                    told_apart(apart)
+                ),
+            })
+        }
     }
 }
 

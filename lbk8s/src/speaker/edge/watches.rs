@@ -1,5 +1,8 @@
 //! What the speaker watches: only what it needs, each object reduced as it arrives.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use futures::stream::SelectAll;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -27,6 +30,10 @@ use crate::watching::{Watch, config, configuration, follow, follow_slowly, lefto
 pub(super) enum Heard {
     /// Something about the world.
     Change(Box<Change>),
+    /// A node is there in this form, and its speaker may be at these addresses.
+    Node(Box<(lbcore::Node, BTreeSet<IpAddr>)>),
+    /// A node is gone.
+    NodeGone(String),
     /// What a node's speaker tells of it; with `None` it tells no more.
     Facts(String, Option<Box<NodeFacts>>),
     /// What one of our own `ServiceL2Status` says; with `None` it is gone.
@@ -60,9 +67,11 @@ pub(super) fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<H
     let own = [
         named(
             "Node",
-            follow(Api::<Node>::all(client.clone()), config(), node::read),
-            move |node| set(Change::Node(node)),
-            move |_, name, _| set(Change::NodeGone(name)),
+            follow(Api::<Node>::all(client.clone()), config(), |it| {
+                Box::new((node::read(it), node::internal_addresses(it)))
+            }),
+            Heard::Node,
+            |_, name, _| Heard::NodeGone(name),
         ),
         named(
             "NodeFacts",

@@ -18,7 +18,7 @@ const RECENTLY: Duration = Duration::from_mins(10);
 
 impl Loop {
     pub(super) fn announce_due(&mut self, now: Instant) {
-        if self.breathing.is_some_and(|until| until > now) {
+        if self.breathing.is_some_and(|until| until > now) || !self.settings.permit.holds(now) {
             return;
         }
         let due = self.shared.announcer().due(now, AT_A_TIME);
@@ -31,10 +31,25 @@ impl Loop {
 
     /// Announces out of turn, because somebody else claims the address.
     pub(super) fn defend(&mut self, place: (IpAddr, u32), now: Instant) {
+        if !self.settings.permit.holds(now) {
+            return;
+        }
         // Whoever makes thousands of addresses need a defence does not get the frames of all others for it.
         if self.shared.announcer().affords(place, now) {
             let frames = self.send_round(place, false, now);
             self.shared.announcer().spend(frames);
+        }
+    }
+
+    /// Announces an address from the beginning, wherever it is answered.
+    pub(super) fn announce_again(&mut self, address: IpAddr) {
+        let now = Instant::now();
+        let Some(held) = self.held.get(&address).filter(|held| held.is_settled()) else { return };
+        for index in held.at.clone() {
+            let place = (address, index);
+            let asked = self.shared.responder().last_asked(address, index);
+            self.shared.announcer().withdraw(place);
+            self.shared.announcer().claim(place, asked, now);
         }
     }
 

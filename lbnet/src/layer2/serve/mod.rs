@@ -9,7 +9,8 @@ mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -27,6 +28,9 @@ use crate::{Announcer, Interface, Segments};
 
 /// Commands that are obeyed, and announcements that are sent, before the readers have their turn.
 const AT_A_TIME: usize = 32;
+
+/// How often it is looked whether the permit holds again, while something is to be announced.
+const UNPERMITTED: Duration = Duration::from_millis(5);
 
 pub(in crate::layer2) struct Loop {
     settings: Settings,
@@ -69,7 +73,7 @@ impl Loop {
         }
         let (refused, refusals) = mpsc::unbounded_channel();
         let groups = Listening::start(refused).map_err(StartError::Thread)?;
-        let (shared, claims) = Shared::new(Announcer::new(settings.profile));
+        let (shared, claims) = Shared::new(Announcer::new(settings.profile), Arc::clone(&settings.permit));
         let mut serving = Self {
             ports: Ports::new(shared.clone(), settings.echo),
             conflicts: Conflicts::new(settings.conflicts),
@@ -132,6 +136,9 @@ impl Loop {
     fn deadline(&self) -> Option<Instant> {
         let announcing = self.shared.announcer().deadline();
         let announcing = announcing.map(|at| self.breathing.map_or(at, |breathing| breathing.max(at)));
+        // Without a permit there is nothing to announce; it is looked at again soon.
+        let now = Instant::now();
+        let announcing = announcing.map(|at| if self.settings.permit.holds(now) { at } else { at.max(now + UNPERMITTED) });
         let others =
             [self.ports.deadline(), self.probes.deadline(), self.conflicts.deadline(), self.retry_at];
         [announcing].into_iter().chain(others).flatten().min()
@@ -173,6 +180,9 @@ impl Loop {
                 }
             }
             Command::Withdraw(address) => self.withdraw(address),
+            Command::AnnounceAgain(address) => self.announce_again(address),
+            // Whoever asked may have gone.
+            Command::Obeyed(tell) => drop(tell.send(())),
             Command::Members(members) => {
                 // An address that only a member answered for is asked for again: it may be free.
                 self.probes.hurry(|mac| members.contains(&mac), Instant::now());

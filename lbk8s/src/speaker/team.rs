@@ -1,0 +1,233 @@
+//! The speakers together: who lives, who claims what, and what that makes of this one.
+//!
+//! What members tell of themselves are records by key: [`FACTS`], [`LEAVING`], and one for each address they claim.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lbcore::ownership::Interface;
+use lbcore::ownership::claims::{Cause, Claims, Failback, Table, Verdict};
+use lbcore::{Interfaces, Ownership};
+
+use super::{Effect, Speaker};
+use crate::objects::facts::NodeFactsFields;
+
+/// The record with the interfaces of a node, in the form of its `NodeFacts`.
+pub const FACTS: &str = "facts";
+/// The record of a speaker that is about to end.
+pub const LEAVING: &str = "leaving";
+const CLAIM: &str = "claim/";
+
+/// What a member tells of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Told {
+    /// The addresses that it claims.
+    pub claims: Table,
+    /// What it is like; nothing if it has not told, or in a way that cannot be read.
+    pub facts: Option<NodeFactsFields>,
+    /// It is about to end.
+    pub leaving: bool,
+}
+
+impl Told {
+    /// Reads the records of a member. What cannot be read is passed over: it may be of a later version.
+    #[must_use]
+    pub fn read(records: &BTreeMap<String, Vec<u8>>) -> Self {
+        let claim = |(key, value): (&String, &Vec<u8>)| {
+            let address: IpAddr = key.strip_prefix(CLAIM)?.parse().ok()?;
+            Some((address, u64::from_be_bytes(value.as_slice().try_into().ok()?)))
+        };
+        Self {
+            claims: records.iter().filter_map(claim).collect(),
+            facts: records.get(FACTS).and_then(|facts| serde_json::from_slice(facts).ok()),
+            leaving: records.contains_key(LEAVING),
+        }
+    }
+}
+
+/// The record of a claim, or of one that is given up.
+#[must_use]
+pub fn claim(address: IpAddr, epoch: Option<u64>) -> (String, Option<Vec<u8>>) {
+    (format!("{CLAIM}{address}"), epoch.map(|epoch| epoch.to_be_bytes().to_vec()))
+}
+
+/// What a speaker knows of the others.
+#[derive(Debug)]
+pub(super) struct Team {
+    pub(super) claims: Claims,
+    alive: BTreeSet<String>,
+    leaving: BTreeSet<String>,
+    /// Those whose interfaces are known from themselves.
+    told: BTreeSet<String>,
+    /// Everybody who was expected has been heard: this speaker may claim.
+    joined: bool,
+    now: Duration,
+}
+
+impl Team {
+    pub(super) fn new(me: &str, failback: Failback) -> Self {
+        Self {
+            claims: Claims::new(me, failback),
+            alive: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            told: BTreeSet::new(),
+            joined: false,
+            now: Duration::ZERO,
+        }
+    }
+}
+
+impl Speaker {
+    /// What this speaker's claims were changed to since the last call, for the others to know.
+    pub fn claims_to_tell(&mut self) -> Vec<(IpAddr, Option<u64>)> {
+        self.team.as_mut().map(|team| team.claims.changed_own()).unwrap_or_default()
+    }
+
+    /// When [`super::Change::Time`] has something to do next.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.team.as_ref().and_then(|team| team.claims.deadline())
+    }
+
+    /// Whether some address of this speaker waits for another node to take it.
+    #[must_use]
+    pub fn waits_for_successors(&self) -> bool {
+        let others = |address: &IpAddr| {
+            self.ownership(*address).is_some_and(|it| it.candidates.iter().any(|it| it.node != self.node))
+        };
+        self.team.is_some() && self.owned.keys().any(others)
+    }
+
+    /// Whether a node's speaker is heard; always, where speakers do not listen to each other.
+    pub(super) fn is_heard(&self, node: &str) -> bool {
+        self.team.as_ref().is_none_or(|team| node == self.node || team.alive.contains(node))
+    }
+
+    pub(super) fn is_leaving(&self, node: &str) -> bool {
+        self.team.as_ref().is_some_and(|team| team.leaving.contains(node))
+    }
+
+    /// Whether what a node's object says of its interfaces is older than what its speaker says itself.
+    pub(super) fn tells_itself(&self, node: &str) -> bool {
+        self.team.as_ref().is_some_and(|team| team.told.contains(node) && (node == self.node || team.alive.contains(node)))
+    }
+
+    pub(super) fn set_own_interfaces(&mut self, interfaces: Vec<Interface>) -> BTreeSet<IpAddr> {
+        let me = self.node.clone();
+        if let Some(team) = &mut self.team {
+            team.told.insert(me.clone());
+        }
+        self.set_interfaces(me, Some(interfaces))
+    }
+
+    /// Whether ownership may be decided.
+    pub(super) fn may_decide(&self) -> bool {
+        self.synced && self.team.as_ref().is_none_or(|team| team.joined)
+    }
+
+    pub(super) fn set_joined(&mut self, joined: bool) -> BTreeSet<IpAddr> {
+        if let Some(team) = &mut self.team {
+            team.joined = joined;
+        }
+        if joined { self.all_addresses() } else { BTreeSet::new() }
+    }
+
+    /// A moment after whenever this speaker began.
+    pub(super) fn set_time(&mut self, now: Duration) -> BTreeSet<IpAddr> {
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        team.now = now;
+        // As long as nothing may be decided it is looked at all of it later.
+        if self.may_decide() { self.team.as_mut().map(|team| team.claims.due(now)).unwrap_or_default() } else { BTreeSet::new() }
+    }
+
+    pub(super) fn set_alive(&mut self, name: &str, alive: bool) -> BTreeSet<IpAddr> {
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        let changed = if alive { team.alive.insert(name.to_owned()) } else { team.alive.remove(name) };
+        let mut touched = BTreeSet::new();
+        if !alive {
+            team.leaving.remove(name);
+            touched = team.claims.set(name, Table::new()).0;
+        }
+        if changed {
+            touched.extend(self.mark(name));
+        }
+        touched
+    }
+
+    /// A member tells this of itself; the addresses that are touched, and what it has given up of ours.
+    pub(super) fn hear(&mut self, name: &str, told: Told) -> (BTreeSet<IpAddr>, Vec<Effect>) {
+        let Some(team) = &mut self.team else { return Default::default() };
+        if !team.alive.contains(name) {
+            return Default::default();
+        }
+        let (mut touched, given_up) = team.claims.set(name, told.claims);
+        let leaving =
+            if told.leaving { team.leaving.insert(name.to_owned()) } else { team.leaving.remove(name) };
+        if let Some(facts) = &told.facts {
+            team.told.insert(name.to_owned());
+            touched.extend(self.set_interfaces(name.to_owned(), Some(facts.interfaces())));
+        }
+        if leaving {
+            touched.extend(self.mark(name));
+        }
+        // Whoever had it may have had the last word with a neighbour.
+        let again = given_up.into_iter().filter(|address| self.owned.contains_key(address));
+        (touched, again.map(|address| Effect::AnnounceAgain { address }).collect())
+    }
+
+    /// This speaker is about to end: others take what it has.
+    pub(super) fn set_leaving(&mut self) -> BTreeSet<IpAddr> {
+        let me = self.node.clone();
+        if let Some(team) = &mut self.team {
+            team.leaving.insert(me.clone());
+        }
+        self.mark(&me);
+        self.owned.keys().copied().collect()
+    }
+
+    /// What is known of a node apart from its object, put on it.
+    pub(super) fn mark(&mut self, name: &str) -> BTreeSet<IpAddr> {
+        let (silent, leaving) = (!self.is_heard(name), self.is_leaving(name));
+        let Ok(at) = self.nodes.binary_search_by(|known| (*known.name).cmp(name)) else {
+            return BTreeSet::new();
+        };
+        let node = &mut self.nodes[at];
+        let before = (node.silent, node.last_choice);
+        node.silent = silent;
+        node.last_choice = leaving || node.drained || (node.cordoned && self.rules.move_on_cordon);
+        if before == (node.silent, node.last_choice) { BTreeSet::new() } else { self.all_addresses() }
+    }
+
+    /// Where this node answers for an address, if it does, and why that is so since now.
+    pub(super) fn decide(
+        &mut self,
+        address: IpAddr,
+        ownership: Option<&Ownership>,
+    ) -> Option<(Interfaces, Option<Cause>)> {
+        let held_back = self.is_held_back();
+        let own = |ownership: &Ownership| {
+            let mine = ownership.candidates.iter().find(|candidate| candidate.node == self.node);
+            mine.map(|candidate| candidate.interfaces.clone())
+        };
+        let Some(team) = &mut self.team else {
+            let owner = ownership.and_then(Ownership::owner).filter(|owner| owner.node == self.node);
+            return owner.filter(|_| !held_back).map(|owner| (owner.interfaces.clone(), None));
+        };
+        let Some(ownership) = ownership.filter(|_| !held_back) else {
+            team.claims.forget(address);
+            return None;
+        };
+        let beside: Vec<IpAddr> = if ownership.apart { vec![] } else { self.beside(address).into_iter().collect() };
+        let mine = own(ownership);
+        let team = self.team.as_mut()?;
+        match team.claims.settle(address, ownership, &beside, team.now) {
+            Verdict::Ours { taken } => {
+                // Until another node takes it, it is answered where it was.
+                let interfaces = mine.or_else(|| self.owned.get(&address).map(|it| it.interfaces.clone()))?;
+                Some((interfaces, taken))
+            }
+            Verdict::Theirs { .. } | Verdict::Nobody => None,
+        }
+    }
+}
