@@ -3,6 +3,7 @@
 //! Which flags, and why a kubelet is not needed, is told in `e2e/README.md`.
 
 mod credentials;
+mod metrics;
 mod proxy;
 
 use std::path::{Path, PathBuf};
@@ -34,7 +35,9 @@ pub struct ControlPlane {
     client: Client,
     manager: Daemon,
     server: Option<Daemon>,
-    etcd: Daemon,
+    etcd: Option<Daemon>,
+    /// How many writes of Services' statuses it had counted when the case began.
+    counted: u64,
     /// It was started anew since this was last set to false. For a moment after that it knows no roles, and forbids all.
     pub(crate) restarted: bool,
 }
@@ -69,7 +72,8 @@ impl ControlPlane {
             client,
             manager,
             server: Some(server),
-            etcd,
+            etcd: Some(etcd),
+            counted: 0,
             restarted: false,
         })
     }
@@ -114,7 +118,7 @@ impl ControlPlane {
     pub(crate) async fn serve(&mut self) -> Result {
         let mut server = start_server(&self.programs, &self.folder).await?;
         ready(&self.client, &mut server).await?;
-        self.restarted = true;
+        (self.restarted, self.counted) = (true, 0);
         self.server = Some(server);
         Ok(())
     }
@@ -128,17 +132,44 @@ impl ControlPlane {
         server.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })
     }
 
-    /// Kills etcd, and starts it anew with the same data.
+    /// Kills etcd.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn restart_etcd(&mut self) -> Result {
+    pub fn kill_etcd(&mut self) -> Result {
         self.restarted = true;
-        self.etcd.kill()?;
-        self.etcd = start_etcd(&self.programs, &self.folder).await?;
+        self.etcd.take().ok_or("etcd does not run")?.kill()
+    }
+
+    /// Starts etcd anew with the same data, if it was killed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn restore_etcd(&mut self) -> Result {
+        if self.etcd.is_none() {
+            self.etcd = Some(start_etcd(&self.programs, &self.folder).await?);
+        }
         if let Some(server) = &mut self.server {
             ready(&self.client, server).await?;
         }
+        Ok(())
+    }
+
+    /// How many writes of Services' statuses the API server has counted since the case began, or since its own start.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub async fn status_writes(&self) -> Result<u64> {
+        Ok(metrics::status_writes(&self.client).await?.saturating_sub(self.counted))
+    }
+
+    /// A case begins: what is asked of this one counts from now on.
+    ///
+    /// # Errors
+    /// The API server does not say what it has counted.
+    pub async fn begin(&mut self) -> Result {
+        self.restarted = false;
+        self.counted = metrics::status_writes(&self.client).await?;
         Ok(())
     }
 
@@ -147,7 +178,9 @@ impl ControlPlane {
     /// # Errors
     /// One has.
     pub fn lives(&mut self) -> Result {
-        self.etcd.lives()?;
+        if let Some(etcd) = &mut self.etcd {
+            etcd.lives()?;
+        }
         if let Some(server) = &mut self.server {
             server.lives()?;
         }
@@ -159,10 +192,10 @@ impl ControlPlane {
     /// # Errors
     /// One has ended.
     pub fn peak_memory(&mut self) -> Result<Vec<(&'static str, u64)>> {
-        let mut memory = vec![
-            ("etcd", self.etcd.peak_memory()?),
-            ("kube-controller-manager", self.manager.peak_memory()?),
-        ];
+        let mut memory = vec![("kube-controller-manager", self.manager.peak_memory()?)];
+        if let Some(etcd) = &mut self.etcd {
+            memory.push(("etcd", etcd.peak_memory()?));
+        }
         if let Some(server) = &mut self.server {
             memory.push(("kube-apiserver", server.peak_memory()?));
         }

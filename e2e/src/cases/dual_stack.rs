@@ -18,6 +18,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("prefer_gains_the_second_address_when_its_pool_becomes_dual", gains),
         case("prefer_does_not_move_to_a_pool_that_is_dual", stays),
         case("a_change_between_prefer_require_and_single_adds_and_removes", switches),
+        case("take_away_require_without_a_pool_of_both_empties_the_status_and_prefer_restores_it", empties),
+        case("require_without_a_pool_of_both_keeps_the_address_and_prefer_is_content", keeps),
         case("take_away_when_its_pool_loses_a_family_another_pool_gives_that", loses_taken),
         case("when_its_pool_loses_a_family_both_addresses_are_kept", loses_kept),
     ]
@@ -112,6 +114,37 @@ async fn switches(cluster: &mut Cluster) -> Result {
     cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
     cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await?;
     cluster.serves("fd00:3::f0".parse()?, "web").await.map(drop)
+}
+
+/// One pool of IPv4; a Service that prefers both families has an address of it, and now requires both.
+async fn require_both(cluster: &mut Cluster) -> Result {
+    cluster.create_all(&[pool("single", &[V4]), advertisement("all")]).await?;
+    cluster.pods("web", &["n1"]).await?;
+    cluster.create(&policy("web", "PreferDualStack")).await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await?;
+    cluster.change("Service", "web", json!({"ipFamilyPolicy": "RequireDualStack"})).await.map(drop)
+}
+
+async fn empties(cluster: &mut Cluster) -> Result {
+    cluster.restart_controller(&TAKE_AWAY).await?;
+    require_both(cluster).await?;
+    cluster.shows("web", &[]).await?;
+    cluster.unanswered("192.168.3.200".parse()?).await?;
+    cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await.map(drop)
+}
+
+async fn keeps(cluster: &mut Cluster) -> Result {
+    require_both(cluster).await?;
+    cluster.condition_is("web", "False").await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await?;
+    cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
+    cluster.condition_is("web", "True").await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await.map(drop)
 }
 
 /// A Service holds both families of one pool, which loses IPv6; another pool has both.
