@@ -18,6 +18,20 @@ use crate::wait::until;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held(BTreeMap<String, (String, Vec<IpAddr>)>);
 
+/// Fails if two Services hold one address without a key by which they share it.
+fn none_is_held_by_two(services: &[Value]) {
+    let mut holders = BTreeMap::<IpAddr, BTreeSet<String>>::new();
+    for service in services {
+        let key = service["metadata"]["annotations"]["metallb.io/allow-shared-ip"].as_str();
+        let who = key.map_or_else(|| service["metadata"]["uid"].to_string(), |key| format!("those of {key}"));
+        for address in addresses(service) {
+            holders.entry(address).or_default().insert(who.clone());
+        }
+    }
+    holders.retain(|_, who| who.len() > 1);
+    assert!(holders.is_empty(), "addresses are held by two: {holders:?}");
+}
+
 impl Held {
     /// Those that hold something.
     fn of(services: &[Value]) -> Self {
@@ -79,9 +93,8 @@ impl Cluster {
             }
         })
         .await?;
+        none_is_held_by_two(&services);
         let after = Held::of(&services);
-        let distinct: BTreeSet<&IpAddr> = after.0.values().flat_map(|(_, addresses)| addresses).collect();
-        assert_eq!(distinct.len(), after.addresses(), "an address is held by two: {after:?}");
         let uids: BTreeSet<&str> = services.iter().filter_map(|it| it["metadata"]["uid"].as_str()).collect();
         let there = before.0.iter().filter(|(uid, _)| uids.contains(uid.as_str()));
         after.keeps(&Held(there.map(|(uid, held)| (uid.clone(), held.clone())).collect()));

@@ -1,6 +1,9 @@
 //! A cluster with all of MetalLB in it, taken over as `docs/migration.md` has it: ours is applied and waits, then
 //! MetalLB's workloads and its webhook are deleted, and nothing else.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::objects::{
@@ -26,11 +29,15 @@ const PROXIED: &str = "proxied";
 pub(super) async fn taken_out(cluster: &mut Cluster) -> Result {
     cluster.stop_all()?;
     let mut before = Vec::new();
-    let outcome = migrate(cluster, &mut before).await;
-    // Other cases are in a cluster without MetalLB, and with ours.
+    let outcome = AssertUnwindSafe(migrate(cluster, &mut before)).catch_unwind().await;
+    // Other cases are in a cluster without MetalLB, and with ours, whatever comes of this one.
+    let running = cluster.last_words();
     cluster.stop_all()?;
-    let tidied = tidy(cluster, before).await;
-    outcome.and(tidied)
+    tidy(cluster, before).await?;
+    match outcome {
+        Ok(outcome) => outcome.map_err(|error| format!("{error}\n{running}").into()),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 async fn kubectl(cluster: &Cluster, arguments: &str) -> Result<String> {
