@@ -99,23 +99,6 @@ impl Cluster {
         .await
     }
 
-    /// Waits until a Service's condition has this status.
-    ///
-    /// # Errors
-    /// It has not in time.
-    pub async fn condition_is(&mut self, service: &str, status: &str) -> Result {
-        until(&format!("the condition of {service} is {status}"), async || {
-            self.lives()?;
-            let told = condition(&self.get("Service", service).await?);
-            if told.as_ref().is_some_and(|(is, _)| is == status) {
-                Ok(())
-            } else {
-                Err(format!("{told:?}").into())
-            }
-        })
-        .await
-    }
-
     /// Waits for an event about a Service with these words in its note; the note.
     ///
     /// # Errors
