@@ -43,7 +43,7 @@ struct ClusterArguments {
     #[arg(long, value_name = "NAME", default_value = lbk8s::CONFIG_NAMESPACE)]
     namespace: String,
     /// How many services are present while some are measured one at a time
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "10,5000")]
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "10,3000,5000")]
     present: Vec<usize>,
     /// How many services wait for an address at once
     #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
@@ -83,7 +83,9 @@ fn in_cluster(arguments: &ClusterArguments) -> Result<Vec<Figure>> {
         let client = connect(&arguments.kubeconfig).await?;
         let name = format!("Kubernetes {}", client.apiserver_version().await?.git_version);
         let asker = arguments.arp_interface.as_deref().map(Asker::on_interface).transpose()?;
-        let server = Server { client, namespace: &arguments.namespace, name: &name, asker };
+        // By its kubeconfig: the embedded store has none.
+        let real = true;
+        let server = Server { client, namespace: &arguments.namespace, name: &name, real, asker };
         let (present, at_once, samples) = (arguments.present.clone(), arguments.at_once, arguments.samples);
         cluster::measure(server, &Plan { present, at_once, samples }, None).await
     })

@@ -1,6 +1,8 @@
 //! A cluster, and all that a test does with it.
 
 mod api;
+mod barriers;
+mod definitions;
 mod install;
 mod nodes;
 mod pods;
@@ -19,6 +21,7 @@ use crate::embedded::stand_in_for_kube_proxy;
 use crate::plane::{Kind, Plane};
 use crate::real::kube_proxy;
 use crate::site::Site;
+pub use definitions::Before;
 use pods::Pod;
 use programs::Programs;
 pub use programs::lbd;
@@ -128,11 +131,14 @@ impl Cluster {
         &self.folder
     }
 
-    /// Brings the API server back if a test has left it stopped.
+    /// Brings the API server back, and what is under it, if a test has left them stopped.
     ///
     /// # Errors
     /// What the system says.
     pub async fn restored(&mut self) -> Result {
+        if let Plane::Real(real) = &mut self.plane {
+            real.restore_etcd().await?;
+        }
         if self.plane.serves() { Ok(()) } else { self.plane.serve().await }
     }
 

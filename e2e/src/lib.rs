@@ -20,7 +20,8 @@
 //! | [`role`] | the two programs, by whose rights they work |
 //! | [`daemon`] | a process with a log |
 //! | [`object`] | the objects that tests write |
-//! | [`seen`] | what is seen from outside: by ARP, NDP and HTTP |
+//! | [`seen`] | what the objects show |
+//! | [`reached`] | what is seen from outside: by ARP, NDP and HTTP |
 //! | [`wait`] | waiting for a condition, with a deadline |
 //! | [`case`] | a behaviour, and what it needs |
 //! | [`suite`] | all cases, run on either |
@@ -36,6 +37,7 @@ pub mod embedded;
 mod laws;
 pub mod object;
 pub mod plane;
+pub mod reached;
 pub mod real;
 pub mod role;
 pub mod seen;

@@ -110,7 +110,8 @@ impl Object {
 fn resource(kind: &str) -> (ApiResource, bool) {
     let (group, version, namespaced) = match kind {
         "Node" | "Namespace" => ("", "v1", false),
-        "Service" | "Pod" | "ConfigMap" | "Secret" => ("", "v1", true),
+        "Service" | "Pod" | "ConfigMap" | "Secret" | "ServiceAccount" => ("", "v1", true),
+        "Deployment" | "ReplicaSet" | "DaemonSet" => ("apps", "v1", true),
         "EndpointSlice" => ("discovery.k8s.io", "v1", true),
         "Event" => ("events.k8s.io", "v1", true),
         "Lease" => ("coordination.k8s.io", "v1", true),

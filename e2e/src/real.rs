@@ -3,6 +3,8 @@
 //! Which flags, and why a kubelet is not needed, is told in `e2e/README.md`.
 
 mod credentials;
+mod metrics;
+mod programs;
 mod proxy;
 
 use std::path::{Path, PathBuf};
@@ -18,13 +20,13 @@ pub use proxy::kube_proxy;
 use crate::Result;
 use crate::daemon::Daemon;
 use crate::role::Role;
-use crate::site::{SERVER, Site};
+use crate::site::Site;
 use crate::wait::until;
 use credentials::Credentials;
+use programs::{start_etcd, start_manager, start_server};
 
 /// Where the programs are: what `e2e/controlplane/build` prints.
 pub const PROGRAMS: &str = "CONTROL_PLANE";
-const ETCD: &str = "http://127.0.0.1:2379";
 
 /// The programs at work.
 pub struct ControlPlane {
@@ -34,7 +36,9 @@ pub struct ControlPlane {
     client: Client,
     manager: Daemon,
     server: Option<Daemon>,
-    etcd: Daemon,
+    etcd: Option<Daemon>,
+    /// How many writes of Services' statuses it had counted when the case began.
+    counted: u64,
     /// It was started anew since this was last set to false. For a moment after that it knows no roles, and forbids all.
     pub(crate) restarted: bool,
 }
@@ -69,7 +73,8 @@ impl ControlPlane {
             client,
             manager,
             server: Some(server),
-            etcd,
+            etcd: Some(etcd),
+            counted: 0,
             restarted: false,
         })
     }
@@ -114,7 +119,7 @@ impl ControlPlane {
     pub(crate) async fn serve(&mut self) -> Result {
         let mut server = start_server(&self.programs, &self.folder).await?;
         ready(&self.client, &mut server).await?;
-        self.restarted = true;
+        (self.restarted, self.counted) = (true, 0);
         self.server = Some(server);
         Ok(())
     }
@@ -128,17 +133,44 @@ impl ControlPlane {
         server.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })
     }
 
-    /// Kills etcd, and starts it anew with the same data.
+    /// Kills etcd.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn restart_etcd(&mut self) -> Result {
+    pub fn kill_etcd(&mut self) -> Result {
         self.restarted = true;
-        self.etcd.kill()?;
-        self.etcd = start_etcd(&self.programs, &self.folder).await?;
+        self.etcd.take().ok_or("etcd does not run")?.kill()
+    }
+
+    /// Starts etcd anew with the same data, if it was killed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn restore_etcd(&mut self) -> Result {
+        if self.etcd.is_none() {
+            self.etcd = Some(start_etcd(&self.programs, &self.folder).await?);
+        }
         if let Some(server) = &mut self.server {
             ready(&self.client, server).await?;
         }
+        Ok(())
+    }
+
+    /// How many writes of Services' statuses the API server has counted since the case began, or since its own start.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub async fn status_writes(&self) -> Result<u64> {
+        Ok(metrics::status_writes(&self.client).await?.saturating_sub(self.counted))
+    }
+
+    /// A case begins: what is asked of this one counts from now on.
+    ///
+    /// # Errors
+    /// The API server does not say what it has counted.
+    pub async fn begin(&mut self) -> Result {
+        self.restarted = false;
+        self.counted = metrics::status_writes(&self.client).await?;
         Ok(())
     }
 
@@ -147,7 +179,9 @@ impl ControlPlane {
     /// # Errors
     /// One has.
     pub fn lives(&mut self) -> Result {
-        self.etcd.lives()?;
+        if let Some(etcd) = &mut self.etcd {
+            etcd.lives()?;
+        }
         if let Some(server) = &mut self.server {
             server.lives()?;
         }
@@ -159,10 +193,10 @@ impl ControlPlane {
     /// # Errors
     /// One has ended.
     pub fn peak_memory(&mut self) -> Result<Vec<(&'static str, u64)>> {
-        let mut memory = vec![
-            ("etcd", self.etcd.peak_memory()?),
-            ("kube-controller-manager", self.manager.peak_memory()?),
-        ];
+        let mut memory = vec![("kube-controller-manager", self.manager.peak_memory()?)];
+        if let Some(etcd) = &mut self.etcd {
+            memory.push(("etcd", etcd.peak_memory()?));
+        }
         if let Some(server) = &mut self.server {
             memory.push(("kube-apiserver", server.peak_memory()?));
         }
@@ -174,55 +208,6 @@ impl std::fmt::Debug for ControlPlane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ControlPlane").field("folder", &self.folder).finish_non_exhaustive()
     }
-}
-
-async fn start_etcd(programs: &Path, folder: &Path) -> Result<Daemon> {
-    let data = folder.join("etcd");
-    let arguments = [
-        &format!("--data-dir={}", data.display()),
-        &format!("--listen-client-urls={ETCD}"),
-        &format!("--advertise-client-urls={ETCD}"),
-        "--listen-peer-urls=http://127.0.0.1:2380",
-        // It need not outlive the machine.
-        "--unsafe-no-fsync",
-        "--log-level=warn",
-    ];
-    Daemon::foreign(None, &programs.join("etcd"), arguments.map(str::to_owned).to_vec(), folder).await
-}
-
-async fn start_server(programs: &Path, folder: &Path) -> Result<Daemon> {
-    let at = |name: &str| folder.join(name).display().to_string();
-    let arguments = [
-        &format!("--etcd-servers={ETCD}"),
-        &format!("--bind-address={SERVER}"),
-        "--secure-port=6443",
-        &format!("--cert-dir={}", at("certificates")),
-        "--service-cluster-ip-range=10.96.0.0/16,fd96::/112",
-        // Wide enough for thousands of load balancers.
-        "--service-node-port-range=20000-60000",
-        "--service-account-issuer=https://kubernetes.default.svc",
-        &format!("--service-account-key-file={}", at("service-accounts.pem")),
-        &format!("--service-account-signing-key-file={}", at("service-accounts.pem")),
-        "--authorization-mode=RBAC",
-        &format!("--token-auth-file={}", at("tokens.csv")),
-        // Nobody makes the service account `default` of a namespace here.
-        "--disable-admission-plugins=ServiceAccount",
-        "--endpoint-reconciler-type=none",
-    ];
-    Daemon::foreign(None, &programs.join("kube-apiserver"), arguments.map(str::to_owned).to_vec(), folder)
-        .await
-}
-
-async fn start_manager(programs: &Path, folder: &Path, credentials: &Credentials) -> Result<Daemon> {
-    let arguments = [
-        &format!("--kubeconfig={}", credentials.admin().display()),
-        "--controllers=endpointslice-controller,garbage-collector-controller,namespace-controller",
-        "--leader-elect=false",
-        "--bind-address=127.0.0.1",
-        &format!("--cert-dir={}", folder.join("manager").display()),
-    ];
-    let program = programs.join("kube-controller-manager");
-    Daemon::foreign(None, &program, arguments.map(str::to_owned).to_vec(), folder).await
 }
 
 async fn ready(client: &Client, server: &mut Daemon) -> Result {

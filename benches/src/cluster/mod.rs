@@ -4,7 +4,9 @@
 
 mod load;
 mod seen;
+mod told;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Event;
@@ -14,9 +16,9 @@ use kube::{Api, Client};
 pub use load::Load;
 pub use seen::Seen;
 
+use crate::Figure;
 use crate::asker::Asker;
 use crate::site::Result;
-use crate::{Figure, percentile};
 
 /// The name of the pool and its advertisement.
 const NAME: &str = "figures";
@@ -49,6 +51,8 @@ pub struct Server<'a> {
     pub namespace: &'a str,
     /// What it is called in the figures.
     pub name: &'a str,
+    /// It is Kubernetes' own: what others take there is known.
+    pub real: bool,
     /// Who asks on the LAN where speakers announce, if their answers are measured too.
     pub asker: Option<Asker>,
 }
@@ -66,8 +70,9 @@ pub async fn measure(server: Server<'_>, plan: &Plan, writes: Writes<'_>) -> Res
     load.clear().await?;
     let seen = Seen::start(load.services().clone()).await?;
     let events = Api::namespaced(server.client, "default");
-    let (on, asker, figures) = (server.name, server.asker, Vec::new());
-    let mut measuring = Measuring { load, seen, events, on, asker, writes, figures };
+    let (on, real, asker) = (server.name, server.real, server.asker);
+    let (fewest, figures) = (BTreeMap::new(), Vec::new());
+    let mut measuring = Measuring { load, seen, events, on, real, asker, writes, fewest, figures };
     let measured = measuring.all(plan).await;
     // Deleted in either case; the first error is the one to tell.
     let cleared = measuring.load.clear().await;
@@ -79,8 +84,11 @@ struct Measuring<'a> {
     seen: Seen,
     events: Api<Event>,
     on: &'a str,
+    real: bool,
     asker: Option<Asker>,
     writes: Writes<'a>,
+    /// What it was with the fewest present, by the name of the figure.
+    fewest: BTreeMap<String, (usize, f64)>,
     figures: Vec<Figure>,
 }
 
@@ -136,10 +144,10 @@ impl Measuring<'_> {
             tokio::time::sleep(PAUSE).await;
         }
         let bare = self.bare(samples).await?;
-        let beside = Some(("created, and the status written by its creator", bare));
-        self.tell("service created to address in status", present, in_status, beside);
+        let beside = Some(("created, and the status written by its creator", &bare[..]));
+        self.tell("service created to address in status", present, &in_status, beside);
         if self.asker.is_some() {
-            self.tell("service created to first ARP answer", present, on_the_lan, None);
+            self.tell("service created to first ARP answer", present, &on_the_lan, None);
         }
         self.count_writes(before, samples, &format!("one at a time, {present} present"));
         Ok(())
@@ -158,23 +166,6 @@ impl Measuring<'_> {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(taken)
-    }
-
-    fn tell(
-        &mut self,
-        what: &str,
-        present: usize,
-        taken: Vec<Duration>,
-        beside: Option<(&str, Vec<Duration>)>,
-    ) {
-        for (share, name) in [(50, "median"), (99, "p99")] {
-            let name = format!("{what}, {name}, {present} present ({})", self.on);
-            let figure = Figure::new(name, ms(percentile(taken.clone(), share)), "ms", "");
-            self.figures.push(match &beside {
-                Some((what, took)) => figure.beside(*what, ms(percentile(took.clone(), share))),
-                None => figure,
-            });
-        }
     }
 
     /// All wait for a pool: from the moment before it is made to that in which the watch tells the last address.
@@ -229,15 +220,6 @@ impl Measuring<'_> {
 
     fn written(&self) -> Option<u64> {
         self.writes.map(|writes| writes())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "the counts are small")]
-    fn count_writes(&mut self, before: Option<u64>, given: usize, how: &str) {
-        if let (Some(before), Some(now)) = (before, self.written()) {
-            let name = format!("status writes for each address, {given} {how} ({})", self.on);
-            let each = (now - before) as f64 / given as f64;
-            self.figures.push(Figure::new(name, each, "", "exactly 1"));
-        }
     }
 }
 

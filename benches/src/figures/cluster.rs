@@ -60,8 +60,13 @@ pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let _controller = store.controller()?;
     let _speaker = store.speaker(site).await?;
     let asker = Some(site.asker(Protocol::Arp).await?);
-    let server =
-        Server { client: store.client()?, namespace: CONFIG_NAMESPACE, name: "embedded store", asker };
+    let server = Server {
+        client: store.client()?,
+        namespace: CONFIG_NAMESPACE,
+        name: "embedded store",
+        real: false,
+        asker,
+    };
     let plan = Plan { present: vec![10, 5_000], at_once: 5_000, samples: 500 };
     cluster::measure(server, &plan, Some(&|| store.status_writes())).await
 }

@@ -34,14 +34,14 @@ async fn type_change(cluster: &mut Cluster) -> Result {
     cluster.change("Service", "first", json!({"type": "ClusterIP"})).await?;
     cluster.shows("second", &["192.168.3.200"]).await?;
     cluster.shows("first", &[]).await?;
-    cluster.reaches("192.168.3.200".parse()?, "second").await.map(drop)
+    cluster.serves("192.168.3.200".parse()?, "second").await.map(drop)
 }
 
 async fn deletion(cluster: &mut Cluster) -> Result {
     two_for_one(cluster).await?;
     cluster.delete("Service", "first").await?;
     cluster.shows("second", &["192.168.3.200"]).await?;
-    cluster.reaches("192.168.3.200".parse()?, "second").await.map(drop)
+    cluster.serves("192.168.3.200".parse()?, "second").await.map(drop)
 }
 
 async fn restarts(cluster: &mut Cluster) -> Result {
@@ -92,7 +92,7 @@ async fn sharing_policy(cluster: &mut Cluster) -> Result {
     cluster.change("Service", "second", json!({"externalTrafficPolicy": "Local"})).await?;
     cluster.pending("second", "PoolExhausted").await?;
     cluster.shows("first", &["192.168.3.200"]).await?;
-    cluster.reaches("192.168.3.200".parse()?, "web").await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await?;
     cluster.change("Service", "second", json!({"externalTrafficPolicy": "Cluster"})).await?;
     cluster.shows("second", &["192.168.3.200"]).await?;
     both_are_reached(cluster).await
@@ -109,7 +109,7 @@ async fn sharing_selector(cluster: &mut Cluster) -> Result {
     both_are_reached(cluster).await?;
     cluster.change("Service", "second", json!({"selector": {"app": "other"}})).await?;
     cluster.pending("second", "PoolExhausted").await?;
-    cluster.reaches("192.168.3.200".parse()?, "web").await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await?;
     cluster.change("Service", "second", json!({"selector": {"app": "web"}})).await?;
     cluster.shows("second", &["192.168.3.200"]).await?;
     both_are_reached(cluster).await

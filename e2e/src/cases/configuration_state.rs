@@ -20,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("all_valid", all_valid),
         case("invalid_is_said_by_the_controller_and_by_each_speaker", invalid),
         case("it_becomes_valid_when_the_last_bad_object_is_removed", recovers),
+        case("each_of_two_overlapping_pools_takes_its_error_with_it", one_by_one),
         case("it_says_invalid_again_after_the_object_is_made_anew", again),
         case("it_is_written_again_after_a_deletion", deleted),
     ]
@@ -55,14 +56,26 @@ async fn bad_pool(cluster: &mut Cluster) -> Result {
     cluster.shows("later", &["192.168.3.220"]).await
 }
 
+/// It was written under MetalLB's definition, which takes it: ours sees the fault, and leaves what is there.
 async fn bad_advertisement(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
-    let bad = json!([{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "a"]}]}]);
-    let made = cluster.create(&advertisement("bad").spec("nodeSelectors", bad)).await;
-    // Either the definition refuses it, or it stands and does no harm.
-    let address = served(cluster, "web", &["n1"]).await?;
-    drop(made);
-    cluster.serves(address, "web").await.map(drop)
+    let before = cluster.without_rules("l2advertisements.metallb.io").await?;
+    let nowhere = json!([{"matchExpressions": [{"key": "zone", "operator": "In"}]}]);
+    let bad = advertisement("bad").spec("nodeSelectors", nowhere);
+    let made = until("a definition without rules takes it", async || cluster.create(&bad).await).await;
+    cluster.with_rules(before).await?;
+    made?;
+    told(cluster, "L2Advertisement", "bad").await?;
+    for component in COMPONENTS {
+        says(cluster, component, "Invalid").await?;
+        assert!(summary(cluster, component).await?.contains("L2Advertisement metallb-system/bad"));
+    }
+    served(cluster, "web", &["n1"]).await?;
+    cluster.delete("L2Advertisement", "bad").await?;
+    for component in COMPONENTS {
+        says(cluster, component, "Valid").await?;
+    }
+    Ok(())
 }
 
 async fn corrected(cluster: &mut Cluster) -> Result {
@@ -90,6 +103,13 @@ async fn broken_later(cluster: &mut Cluster) -> Result {
     cluster.serves("192.168.3.220".parse()?, "web").await.map(drop)
 }
 
+const COMPONENTS: [&str; 4] = ["controller", "speaker-n1", "speaker-n2", "speaker-n3"];
+
+/// What a component says is wrong.
+async fn summary(cluster: &Cluster, component: &str) -> Result<String> {
+    Ok(cluster.get("ConfigurationState", component).await?["status"]["errorSummary"].to_string())
+}
+
 /// Waits until the state of a component says this.
 async fn says(cluster: &mut Cluster, component: &str, result: &str) -> Result {
     until(&format!("{component} says {result}"), async || {
@@ -101,7 +121,7 @@ async fn says(cluster: &mut Cluster, component: &str, result: &str) -> Result {
 
 async fn all_valid(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
-    for component in ["controller", "speaker-n1", "speaker-n2", "speaker-n3"] {
+    for component in COMPONENTS {
         says(cluster, component, "Valid").await?;
     }
     Ok(())
@@ -111,11 +131,10 @@ async fn invalid(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
     cluster.caught_up().await?;
     cluster.create(&overlapping()).await?;
-    for component in ["controller", "speaker-n1", "speaker-n2", "speaker-n3"] {
+    for component in COMPONENTS {
         says(cluster, component, "Invalid").await?;
     }
-    let summary =
-        cluster.get("ConfigurationState", "controller").await?["status"]["errorSummary"].to_string();
+    let summary = summary(cluster, "controller").await?;
     assert!(summary.contains("overlapping"), "{summary}");
     Ok(())
 }
@@ -129,6 +148,39 @@ async fn recovers(cluster: &mut Cluster) -> Result {
     says(cluster, "controller", "Valid").await
 }
 
+/// Two are at fault, and each of them takes its own line with it.
+async fn one_by_one(cluster: &mut Cluster) -> Result {
+    one_pool(cluster).await?;
+    cluster.caught_up().await?;
+    cluster.create_all(&[overlapping(), pool("second", &["192.168.3.200-192.168.3.203"])]).await?;
+    for component in COMPONENTS {
+        blames(cluster, component, &["overlapping", "second"]).await?;
+    }
+    cluster.delete("IPAddressPool", "overlapping").await?;
+    for component in COMPONENTS {
+        blames(cluster, component, &["second"]).await?;
+    }
+    cluster.delete("IPAddressPool", "second").await?;
+    for component in COMPONENTS {
+        blames(cluster, component, &[]).await?;
+    }
+    Ok(())
+}
+
+/// Waits until a component blames these of the two pools, and no other.
+async fn blames(cluster: &mut Cluster, component: &str, pools: &[&str]) -> Result {
+    let result = if pools.is_empty() { "Valid" } else { "Invalid" };
+    until(&format!("{component} blames {pools:?}"), async || {
+        let status = cluster.get("ConfigurationState", component).await?["status"].take();
+        let errors = status["errorSummary"].as_str().unwrap_or_default();
+        let blamed = |pool: &str| errors.contains(&format!("IPAddressPool metallb-system/{pool}"));
+        let right =
+            ["default", "overlapping", "second"].iter().all(|pool| blamed(pool) == pools.contains(pool));
+        if right && status["result"] == result { Ok(()) } else { Err(status.to_string().into()) }
+    })
+    .await
+}
+
 async fn again(cluster: &mut Cluster) -> Result {
     recovers(cluster).await?;
     cluster.create(&overlapping()).await?;
@@ -137,7 +189,11 @@ async fn again(cluster: &mut Cluster) -> Result {
 
 async fn deleted(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
-    says(cluster, "controller", "Valid").await?;
-    cluster.delete("ConfigurationState", "controller").await?;
-    says(cluster, "controller", "Valid").await
+    for component in ["controller", "speaker-n1"] {
+        says(cluster, component, "Valid").await?;
+        // The deleted one is gone after this: what is found then was made anew.
+        cluster.delete("ConfigurationState", component).await?;
+        says(cluster, component, "Valid").await?;
+    }
+    Ok(())
 }

@@ -18,6 +18,12 @@ pub(super) fn cases() -> Vec<Case> {
         case("prefer_gains_the_second_address_when_its_pool_becomes_dual", gains),
         case("prefer_does_not_move_to_a_pool_that_is_dual", stays),
         case("a_change_between_prefer_require_and_single_adds_and_removes", switches),
+        case("take_away_require_without_a_pool_of_both_empties_the_status_and_prefer_restores_it", empties)
+            .not_yet("what a pool still has is kept, also if the Service has come to require both families"),
+        case(
+            "require_without_a_pool_of_both_keeps_the_address_and_takes_the_second_when_there_is_one",
+            keeps,
+        ),
         case("take_away_when_its_pool_loses_a_family_another_pool_gives_that", loses_taken),
         case("when_its_pool_loses_a_family_both_addresses_are_kept", loses_kept),
     ]
@@ -110,6 +116,43 @@ async fn switches(cluster: &mut Cluster) -> Result {
     cluster.shows("web", &["192.168.3.200"]).await?;
     cluster.unanswered("fd00:3::f0".parse()?).await?;
     cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
+    cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await?;
+    cluster.serves("fd00:3::f0".parse()?, "web").await.map(drop)
+}
+
+/// One pool of IPv4; a Service that prefers both families has an address of it, and now requires both.
+async fn require_both(cluster: &mut Cluster) -> Result {
+    cluster.create_all(&[pool("single", &[V4]), advertisement("all")]).await?;
+    cluster.pods("web", &["n1"]).await?;
+    cluster.create(&policy("web", "PreferDualStack")).await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await?;
+    cluster.change("Service", "web", json!({"ipFamilyPolicy": "RequireDualStack"})).await.map(drop)
+}
+
+async fn empties(cluster: &mut Cluster) -> Result {
+    cluster.restart_controller(&TAKE_AWAY).await?;
+    require_both(cluster).await?;
+    cluster.shows("web", &[]).await?;
+    cluster.unanswered("192.168.3.200".parse()?).await?;
+    cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await.map(drop)
+}
+
+async fn keeps(cluster: &mut Cluster) -> Result {
+    require_both(cluster).await?;
+    cluster.caught_up().await?;
+    cluster.told("web", "no free IPv6 address").await?;
+    cluster.shows("web", &["192.168.3.200"]).await?;
+    cluster.serves("192.168.3.200".parse()?, "web").await?;
+    // It is remembered what it asks for: a new Service gets none.
+    cluster.create(&policy("new", "RequireDualStack")).await?;
+    cluster.pending("new", "no free IPv6 address").await?;
+    cluster.change("IPAddressPool", "single", json!({"addresses": [V4, V6]})).await?;
+    cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await?;
+    cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
+    cluster.caught_up().await?;
     cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await?;
     cluster.serves("fd00:3::f0".parse()?, "web").await.map(drop)
 }

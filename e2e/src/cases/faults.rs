@@ -72,7 +72,7 @@ async fn many(cluster: &mut Cluster, count: usize) -> Result {
 async fn writes(cluster: &mut Cluster) -> Result {
     cluster.create(&pool("large", &["10.77.0.0/22"])).await?;
     many(cluster, 100).await?;
-    assert_eq!(cluster.status_writes(), Some(100));
+    assert_eq!(cluster.status_writes().await?, 100);
     let held = cluster.held().await?;
     cluster.restart_controller(&[]).await?;
     // One of the marker that shows that the controller has caught up.
@@ -189,7 +189,7 @@ async fn ten_thousand(cluster: &mut Cluster) -> Result {
     all_have_their_own(cluster, COUNT - 10).await?;
     cluster.stop("controller")?;
     create_many(cluster, (0..10).map(|number| format!("s{number}"))).await?;
-    let (held, written) = (cluster.held().await?, cluster.status_writes().unwrap_or_default());
+    let (held, written) = (cluster.held().await?, cluster.status_writes().await?);
     let begun = Instant::now();
     cluster.start_controller(&[]).await?;
     all_have_their_own(cluster, COUNT).await?;

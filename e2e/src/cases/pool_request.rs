@@ -34,7 +34,7 @@ async fn named_pool(cluster: &mut Cluster, auto_assign: bool) -> Result {
     cluster.serves("192.168.3.220".parse()?, "web").await?;
     // The earlier one is where it was.
     cluster.shows("earlier", &[&earlier.to_string()]).await?;
-    cluster.reaches(earlier, "earlier").await.map(drop)
+    cluster.serves(earlier, "earlier").await.map(drop)
 }
 
 async fn annotation(cluster: &mut Cluster) -> Result {

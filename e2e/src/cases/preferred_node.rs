@@ -60,14 +60,12 @@ async fn prefer(cluster: &mut Cluster) -> Result {
 
 async fn no_match(cluster: &mut Cluster) -> Result {
     let address = service_of_one_pod(cluster).await?;
-    cluster.create(&advertisement("all")).await?;
+    // Not every pool: the barrier is to be announced by an advertisement of its own.
+    cluster.create(&advertisement("all").spec("ipAddressPools", json!(["default"]))).await?;
     let node = cluster.serves(address, "web").await?;
     let idle = json!({"weight": 100, "preference": {"matchLabels": {"fast": "no"}}});
     cluster.change("L2Advertisement", "all", json!({"preferredNodeSelectors": [idle]})).await?;
-    // The change is in force when a Service that comes after it is announced.
-    cluster.create(&service("after").spec("selector", json!({"app": "web"}))).await?;
-    let after = cluster.address("after").await?;
-    cluster.serves(after, "web").await?;
+    cluster.speakers_caught_up().await?;
     cluster.answered_by(address, &node).await
 }
 

@@ -42,7 +42,8 @@ async fn later(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
     let address = served(cluster, "web", &["n1", "n2"]).await?;
     assert_eq!(address, FIRST);
-    let owner = cluster.announcer(address).await?;
+    // Before that it is still asked whether somebody has it, and a claim would not be a conflict.
+    let owner = cluster.announced("web").await?;
     cluster.site.plug_stranger(FIRST).await?;
     cluster.event("web", "addressConflict", "192.168.3.200 conflicts: the station 02:00:00:a8:03:c8").await?;
     both_answer(cluster, &owner).await?;

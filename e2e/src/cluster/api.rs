@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::Result;
-use crate::object::{Object, api, api_everywhere, namespace, service, usual_namespace};
+use crate::object::{Object, api, api_everywhere, namespace, usual_namespace};
 use crate::wait::until;
 
 impl Cluster {
@@ -52,19 +52,6 @@ impl Cluster {
         object.0["metadata"]["labels"] = labels;
         self.create(&object).await?;
         Ok(name)
-    }
-
-    /// Waits until the controller has come to a decision about a Service that is made now: what was told before is
-    /// decided by then.
-    ///
-    /// # Errors
-    /// It has not in time.
-    pub async fn caught_up(&mut self) -> Result {
-        self.made += 1;
-        let name = format!("marker-{}", self.made);
-        self.create(&service(&name).annotation("metallb.io/address-pool", "no-such-pool")).await?;
-        self.pending(&name, "").await?;
-        self.delete("Service", &name).await
     }
 
     /// The object, if it is there. `name` may be `NAMESPACE/NAME`.
@@ -126,18 +113,19 @@ impl Cluster {
         self.patch(kind, name, json!({"spec": spec})).await
     }
 
-    /// Deletes an object, and waits until it is gone.
+    /// Deletes an object, and waits until it is gone: also if somebody makes another one under its name at once.
     ///
     /// # Errors
     /// What the API server says.
     pub async fn delete(&self, kind: &str, name: &str) -> Result {
+        let uid = self.get(kind, name).await?["metadata"]["uid"].take();
         let (api, name) = self.api(kind, name);
         api.delete(name, &DeleteParams::default().grace_period(0))
             .await
             .map_err(|error| format!("deleting {kind} {name}: {error}"))?;
         until(&format!("{kind} {name} is gone"), async || match api.get_opt(name).await? {
-            None => Ok(()),
-            Some(_) => Err("it is there".into()),
+            Some(there) if there.metadata.uid.as_deref() == uid.as_str() => Err("it is there".into()),
+            _ => Ok(()),
         })
         .await
     }

@@ -183,6 +183,11 @@ impl Cluster {
         self.programs.0.clear();
     }
 
+    /// How many controllers run.
+    pub(crate) fn controllers(&self) -> u64 {
+        self.programs.0.keys().map(|name| u64::from(name.starts_with("controller"))).sum()
+    }
+
     /// Waits until the speaker of a node knows everything, after a start.
     ///
     /// # Errors

@@ -30,9 +30,6 @@ impl Cluster {
     /// What the API server or the kernel says.
     pub async fn tidy(&mut self) -> Result {
         self.kill_all();
-        if let Plane::Real(real) = &mut self.plane {
-            real.restarted = false;
-        }
         self.site.reset().await?;
         self.end_pods().await?;
         for kind in KINDS {
@@ -47,6 +44,9 @@ impl Cluster {
             if ours && entry.path().extension().is_some_and(|it| it == "log") {
                 std::fs::remove_file(entry.path())?;
             }
+        }
+        if let Plane::Real(real) = &mut self.plane {
+            real.begin().await?;
         }
         Ok(())
     }
