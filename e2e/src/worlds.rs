@@ -13,6 +13,17 @@ use crate::object::{Object, advertisement, pool, service};
 use crate::seen::addresses;
 use crate::wait::until_within;
 
+/// The arguments under which an address returns at once to the node that is best, as MetalLB does.
+pub(crate) const FAIL_BACK: [&str; 2] = ["--failback", "always"];
+
+/// Starts the speakers of all nodes anew with these further arguments.
+pub(crate) async fn restart_speakers(cluster: &mut Cluster, arguments: &[&str]) -> Result {
+    for node in ["n1", "n2", "n3"] {
+        cluster.kill(&format!("speaker-{node}"))?;
+    }
+    cluster.start_speakers(arguments).await
+}
+
 /// The arguments under which what a pool no longer has is taken away at once, as MetalLB does.
 pub(crate) const TAKE_AWAY: [&str; 2] = ["--lost-addresses", "take-away"];
 

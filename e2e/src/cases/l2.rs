@@ -11,10 +11,8 @@ use crate::object::{advertisement, pool, service};
 use crate::plane::Kind;
 use crate::wait::until;
 
-use crate::worlds::{POOL, one_pool, served};
+use crate::worlds::{FAIL_BACK, POOL, one_pool, restart_speakers, served};
 
-const NO_STAYING: &str = "an owner does not stay owner yet when the former one returns";
-const NO_FAIL_BACK: &str = "there is no setting for failing back yet";
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 pub(super) fn cases() -> Vec<Case> {
@@ -27,13 +25,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("the_status_names_the_node_that_answers_and_goes_with_the_service", status),
         case("the_status_of_a_node_that_never_returns_is_replaced", status_is_replaced),
         case("a_node_without_network_is_left", network_unavailable),
-        case("a_node_without_network_does_not_get_the_address_back_when_it_returns", network_stays)
-            .not_yet(NO_STAYING),
-        case("fail_back_a_node_without_network_reclaims_the_address", network_reclaims).not_yet(NO_FAIL_BACK),
+        case("a_node_without_network_does_not_get_the_address_back_when_it_returns", network_stays),
+        case("fail_back_a_node_without_network_reclaims_the_address", network_reclaims),
         case("an_excluded_node_is_left", excluded),
-        case("an_excluded_node_does_not_get_the_address_back_when_it_returns", exclude_stays)
-            .not_yet(NO_STAYING),
-        case("fail_back_an_excluded_node_reclaims_the_address", exclude_reclaims).not_yet(NO_FAIL_BACK),
+        case("an_excluded_node_does_not_get_the_address_back_when_it_returns", exclude_stays),
+        case("fail_back_an_excluded_node_reclaims_the_address", exclude_reclaims),
         case("with_ignore_exclude_lb_the_label_is_ignored", exclude_ignored),
         case("a_pool_of_a_range", async |cluster: &mut Cluster| {
             one_of(cluster, "192.168.3.240-192.168.3.243").await
@@ -215,6 +211,7 @@ async fn network_stays(cluster: &mut Cluster) -> Result {
 }
 
 async fn network_reclaims(cluster: &mut Cluster) -> Result {
+    restart_speakers(cluster, &FAIL_BACK).await?;
     let (address, first, _) = leave_a_node_without_network(cluster).await?;
     cluster.network_unavailable(&first, false).await?;
     cluster.answered_by(address, &first).await
@@ -240,6 +237,7 @@ async fn exclude_stays(cluster: &mut Cluster) -> Result {
 }
 
 async fn exclude_reclaims(cluster: &mut Cluster) -> Result {
+    restart_speakers(cluster, &FAIL_BACK).await?;
     let (address, first, _) = leave_an_excluded_node(cluster).await?;
     cluster.label_node(&first, EXCLUDE, None).await?;
     cluster.answered_by(address, &first).await

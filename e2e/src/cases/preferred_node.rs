@@ -9,17 +9,15 @@ use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 
-use crate::worlds::{POOL, labelled, node};
+use crate::worlds::{FAIL_BACK, POOL, labelled, node, restart_speakers};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("the_label_is_preferred_and_without_it_any_node_answers", prefer),
         case("preferences_that_match_nothing_change_nothing", no_match),
         case("when_the_preferred_node_fails_another_one_answers", fail_over),
-        case("a_preferred_node_that_returns_does_not_get_the_address_back", returns)
-            .not_yet("an owner does not stay owner yet when the former one returns"),
-        case("fail_back_a_preferred_node_that_returns_reclaims_the_address", reclaims)
-            .not_yet("there is no setting for failing back yet"),
+        case("a_preferred_node_that_returns_gets_the_address_back_after_a_while", returns),
+        case("fail_back_a_preferred_node_that_returns_reclaims_the_address_at_once", reclaims),
         case("a_change_of_the_preference_is_followed", change),
         case("selectors_are_hard_and_preferences_are_soft", hard_and_soft),
         case("preferences_of_nodes_that_are_not_selected_do_not_count", disjoint),
@@ -85,13 +83,18 @@ async fn fail_over(cluster: &mut Cluster) -> Result {
 }
 
 async fn returns(cluster: &mut Cluster) -> Result {
+    // By default for half a minute.
+    restart_speakers(cluster, &["--failback-delay", "5"]).await?;
     let (address, other) = preferred_node_fails(cluster).await?;
     cluster.network_unavailable("n2", false).await?;
     cluster.caught_up().await?;
-    cluster.answered_by(address, &other).await
+    cluster.answered_by(address, &other).await?;
+    cluster.answered_by(address, "n2").await?;
+    cluster.reaches(address, "web").await.map(drop)
 }
 
 async fn reclaims(cluster: &mut Cluster) -> Result {
+    restart_speakers(cluster, &FAIL_BACK).await?;
     let (address, _) = preferred_node_fails(cluster).await?;
     cluster.network_unavailable("n2", false).await?;
     cluster.answered_by(address, "n2").await

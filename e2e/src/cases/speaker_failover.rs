@@ -6,18 +6,16 @@ use crate::Result;
 use crate::case::{Case, case};
 use crate::cluster::Cluster;
 
-use crate::worlds::{one_pool, served};
+use crate::worlds::{FAIL_BACK, one_pool, restart_speakers, served};
 
 pub(super) fn cases() -> Vec<Case> {
-    const WHY: &str = "speakers do not know of each other yet";
     vec![
-        case("when_its_speaker_is_killed_another_node_answers", killed).not_yet(WHY),
-        case("when_its_speaker_is_stopped_another_node_answers", stopped).not_yet(WHY),
-        case("when_its_cable_is_cut_another_node_answers", cut).not_yet(WHY),
-        case("when_its_speaker_is_frozen_another_node_answers_and_one_when_it_goes_on", frozen).not_yet(WHY),
-        case("when_its_speaker_returns_the_address_stays_where_it_is", returns).not_yet(WHY),
-        case("fail_back_when_its_speaker_returns_the_address_does_too", fails_back)
-            .not_yet("there is no setting for failing back yet"),
+        case("when_its_speaker_is_killed_another_node_answers", killed),
+        case("when_its_speaker_is_stopped_another_node_answers", stopped),
+        case("when_its_cable_is_cut_another_node_answers", cut),
+        case("when_its_speaker_is_frozen_another_node_answers_and_one_when_it_goes_on", frozen),
+        case("when_its_speaker_returns_the_address_stays_where_it_is", returns),
+        case("fail_back_when_its_speaker_returns_the_address_does_too", fails_back),
     ]
 }
 
@@ -75,9 +73,10 @@ async fn returns(cluster: &mut Cluster) -> Result {
 }
 
 async fn fails_back(cluster: &mut Cluster) -> Result {
+    restart_speakers(cluster, &FAIL_BACK).await?;
     let (address, node) = announced(cluster).await?;
     cluster.kill(&format!("speaker-{node}"))?;
     taken_over(cluster, address, &node).await?;
-    cluster.start_speaker(&node, &[]).await?;
+    cluster.start_speaker(&node, &FAIL_BACK).await?;
     cluster.answered_by(address, &node).await
 }

@@ -125,6 +125,8 @@ impl Cluster {
         let mut command = Command::new(lbd()?);
         command.args(["speaker", "--until-stdin-closes", "--node-name", node]);
         command.arg("--membership-key-file").arg(self.membership_key()?);
+        // Most cases are not about the time for which a preferred node has to be there.
+        command.env("LBD_FAILBACK_DELAY", "0");
         command.args(self.plane.way(Role::Speaker)).args(arguments).env("RUST_LOG", "info,kube_client=off");
         let host = &self.site.node(node)?.host;
         let daemon = Daemon::start(Some(host), &name, &self.folder, command).await?;
