@@ -87,7 +87,8 @@ impl Speaker {
     /// When [`super::Change::Time`] has something to do next.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.team.as_ref().and_then(|team| team.claims.deadline())
+        // As long as nothing may be decided, all of it is looked at when it may.
+        self.team.as_ref().filter(|_| self.may_decide()).and_then(|team| team.claims.deadline())
     }
 
     /// Whether some address of this speaker waits for another node to take it.
@@ -137,8 +138,10 @@ impl Speaker {
     pub(super) fn set_time(&mut self, now: Duration) -> BTreeSet<IpAddr> {
         let Some(team) = &mut self.team else { return BTreeSet::new() };
         team.now = now;
-        // As long as nothing may be decided it is looked at all of it later.
-        if self.may_decide() { self.team.as_mut().map(|team| team.claims.due(now)).unwrap_or_default() } else { BTreeSet::new() }
+        if !self.may_decide() {
+            return BTreeSet::new();
+        }
+        self.team.as_mut().map(|team| team.claims.due(now)).unwrap_or_default()
     }
 
     pub(super) fn set_alive(&mut self, name: &str, alive: bool) -> BTreeSet<IpAddr> {

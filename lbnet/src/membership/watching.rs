@@ -24,6 +24,9 @@ pub(super) struct Watching {
     last_token: u64,
     /// Deaths that are told a few times.
     deaths: Vec<Death>,
+    /// Since when all members are to have answered to the word of a death, and until when that is waited for: whoever
+    /// was cut off together with the dead one is noticed so, though nobody here watches him.
+    roll_call: Option<(Instant, Instant)>,
 }
 
 #[derive(Debug)]
@@ -58,17 +61,19 @@ impl Watching {
             tokens: BTreeMap::new(),
             last_token: 0,
             deaths: Vec::new(),
+            roll_call: None,
         }
     }
 
     pub(super) fn deadline(&self, settings: &Settings, peers: &BTreeMap<String, Peer>) -> Instant {
-        let silence = settings.silence();
         let silent = |name: &String| {
             let peer = peers.get(name).filter(|_| !self.suspects.contains_key(name))?;
-            Some(peer.heard_here + silence)
+            Some(peer.heard_here + allowed(peer, settings)?)
         };
         let silences = self.watched.iter().filter_map(silent);
-        silences.chain(self.suspects.values().map(|suspect| suspect.until)).fold(self.next_beat, Instant::min)
+        let roll_call = self.roll_call.map(|(_, until)| until);
+        let others = self.suspects.values().map(|suspect| suspect.until).chain(roll_call);
+        silences.chain(others).fold(self.next_beat, Instant::min)
     }
 
     /// Whether this node is to notice when a member falls silent.
@@ -96,6 +101,7 @@ impl Watching {
     pub(super) fn forget_silence(&mut self, now: Instant) {
         self.suspects.clear();
         self.tokens.clear();
+        self.roll_call = None;
         self.next_beat = now;
     }
 
@@ -105,6 +111,19 @@ impl Watching {
         self.last_token
     }
 }
+
+/// For how long a member may be silent here: one that beats to this node, and one that answers its beats.
+fn allowed(peer: &Peer, settings: &Settings) -> Option<Duration> {
+    let answers = settings.silence() + settings.interval * ANSWERED;
+    match (peer.watched, peer.watches) {
+        (true, _) => Some(settings.silence()),
+        (false, true) => Some(answers),
+        (false, false) => None,
+    }
+}
+
+/// Every so manieth heartbeat is answered.
+const ANSWERED: u32 = 2;
 
 impl Membership {
     /// Chooses those that are to notice when this node falls silent, and lets those go that are not any more.
@@ -123,6 +142,8 @@ impl Membership {
         for name in released {
             self.send(&name, Body::Ack);
         }
+        let both = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive && (peer.watched || peer.watches));
+        self.watching.watched = both.map(|(name, _)| name.clone()).collect();
     }
 
     /// Sends heartbeats, if it is time.
@@ -145,13 +166,15 @@ impl Membership {
 
     /// Notices who has been silent for too long, and asks others about them.
     pub(super) fn look_for_silence(&mut self, now: Instant) {
-        let silence = self.settings.silence();
-        let is_silent = |name: &&String| {
-            let peer = self.peers.get(*name).filter(|peer| peer.state == State::Alive);
-            peer.is_some_and(|peer| now.saturating_duration_since(peer.heard_here) >= silence)
+        let roll_call = self.watching.roll_call.take_if(|(_, until)| *until <= now);
+        let is_silent = |(name, peer): &(&String, &Peer)| {
+            let silent = now.saturating_duration_since(peer.heard_here);
+            let too_long = allowed(peer, &self.settings).is_some_and(|allowed| silent >= allowed);
+            let absent = roll_call.is_some_and(|(since, _)| peer.heard_here < since);
+            peer.state == State::Alive && (too_long || absent) && !self.watching.is_suspected(name)
         };
-        let unsuspected = self.watching.watched.iter().filter(|name| !self.watching.suspects.contains_key(*name));
-        let silent: Vec<String> = unsuspected.filter(is_silent).cloned().collect();
+        let silent: Vec<String> =
+            self.peers.iter().filter(is_silent).map(|(name, _)| name.clone()).collect();
         for name in silent {
             self.suspect(&name, now);
         }
@@ -199,6 +222,7 @@ impl Membership {
         self.counters.deaths += 1;
         self.bury(name, Why::Silent { asked }, now);
         self.watching.deaths.push(Death { who: name.to_owned(), session, left: TOLD });
+        self.watching.roll_call.get_or_insert((now, now + self.settings.patience()));
         self.tell_deaths();
         self.choose_watchers();
     }
@@ -223,7 +247,7 @@ impl Membership {
         let Some(peer) = self.peers.get_mut(name) else { return };
         peer.unanswered += 1;
         // Often enough for it to know that it is heard, and what it has to repeat.
-        if peer.unanswered >= self.settings.misses {
+        if peer.unanswered >= ANSWERED {
             self.send(name, Body::Ack);
         }
     }
@@ -269,6 +293,8 @@ impl Membership {
             }
             return;
         }
+        // So that the one who tells it knows that this node is there.
+        self.send(by, Body::Ack);
         let lately = now.checked_sub(self.settings.silence());
         let is_meant = self.peers.get(who).is_some_and(|peer| {
             // Who has heard it himself knows better.

@@ -1,18 +1,26 @@
 //! Members on a network in virtual time: who notices what, how soon, and what never happens.
 
-mod cluster;
-
 use std::time::Duration;
 
 use lblab::simulated::Weather;
+use lblab::simulated::members::{Members, name};
 use lbnet::membership::{Event, Settings, Why};
 
-use crate::cluster::{Cluster, name};
+type Cluster = Members<()>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn started(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster {
+/// Nodes that all start at once and know of each other.
+fn new(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster {
     let mut cluster = Cluster::new(count, settings, weather, seed);
+    for node in 0..count {
+        cluster.start(node, 0..count, ());
+    }
+    cluster
+}
+
+fn started(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster {
+    let mut cluster = new(count, settings, weather, seed);
     cluster.run(3 * SECOND);
     assert_eq!(cluster.agree(), Ok(()), "seed {seed}");
     cluster
@@ -21,7 +29,7 @@ fn started(count: usize, settings: Settings, weather: Weather, seed: u64) -> Clu
 #[test]
 fn all_meet_and_are_ready_within_milliseconds_and_at_the_latest_after_a_second() {
     for seed in 0..20 {
-        let mut cluster = Cluster::new(7, Settings::default(), Weather::fair(), seed);
+        let mut cluster = new(7, Settings::default(), Weather::fair(), seed);
         cluster.run(SECOND / 20);
         assert_eq!(cluster.agree(), Ok(()), "seed {seed}");
         let ready = cluster.story.iter().filter(|(_, _, event)| matches!(event, Event::Ready { .. }));
@@ -30,7 +38,7 @@ fn all_meet_and_are_ready_within_milliseconds_and_at_the_latest_after_a_second()
         cluster.kill(4);
         cluster.run(3 * SECOND);
         let begun = cluster.now;
-        cluster.start(3);
+        cluster.start(3, 0..7, ());
         cluster.run(SECOND * 9 / 10);
         assert!(!cluster.member(3).is_ready(), "it waits for n4");
         cluster.run(SECOND / 5);
@@ -143,7 +151,7 @@ fn who_is_back_before_it_is_missed_was_never_dead() {
         cluster.kill(1);
         cluster.run(SECOND / 5);
         assert_eq!(cluster.member(0).records(&name(1)).map(|it| it.len()), Some(1));
-        cluster.start(1);
+        cluster.start(1, 0..5, ());
         cluster.run(2 * SECOND);
         assert!(cluster.deaths(1, begun).is_empty(), "seed {seed}");
         let restarted = Event::Up { name: name(1), restarted: true };
@@ -180,13 +188,13 @@ fn who_leaves_is_gone_at_once_and_those_who_are_not_configured_are_found() {
     let left = cluster.story.iter().filter(|it| matches!(&it.2, Event::Down { why: Why::Left, .. })).count();
     assert_eq!(left, 3);
     // It knows one of the others, and gossip tells it of the rest, and them of it.
-    let mut cluster = Cluster::new(5, Settings::default(), Weather::fair(), 2);
+    let mut cluster = new(5, Settings::default(), Weather::fair(), 2);
     cluster.run(5 * SECOND);
     for node in 0..5 {
         cluster.kill(node);
     }
     for node in 0..5 {
-        cluster.start_knowing(node, [0]);
+        cluster.start(node, [0], ());
     }
     cluster.run(20 * SECOND);
     assert_eq!(cluster.agree(), Ok(()));

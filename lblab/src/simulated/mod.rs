@@ -2,6 +2,9 @@
 //!
 //! It knows nothing of what it carries. The same seed gives the same story, on every machine.
 
+#[cfg(feature = "members")]
+pub mod members;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::Range;

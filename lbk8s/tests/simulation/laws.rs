@@ -1,0 +1,135 @@
+//! What must hold, whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lblab::simulated::Place;
+use lblab::simulated::members::Members;
+
+use crate::speakers::{Cluster, Speaking, address};
+
+/// After the last thing that was done to the cluster, everything is as it should be within this time: a silence is
+/// noticed and asked about (0.5 s), a greeting finds its way (0.5 s), and who should have claimed and did not is passed
+/// over (1 s).
+pub(crate) const BOUND: Duration = Duration::from_millis(2500);
+
+/// Watches a cluster.
+pub(crate) struct Watcher {
+    services: usize,
+    /// When something was last done to the cluster.
+    pub(crate) disturbed: Duration,
+    /// Since when two nodes that can hear each other answer for an address.
+    double: BTreeMap<IpAddr, Duration>,
+    /// The longest that was so, and the longest that nobody answered who could.
+    pub(crate) longest_double: Duration,
+    unanswered: BTreeMap<(IpAddr, Place), Duration>,
+    pub(crate) longest_gap: Duration,
+    looked: Option<Duration>,
+}
+
+/// Nothing is looked at more often than this.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// The sets of running nodes that can hear each other, directly or through others.
+fn components(members: &Members<Speaking>) -> Vec<BTreeSet<Place>> {
+    let mut left: BTreeSet<Place> =
+        (0..members.nodes.len()).filter(|node| members.nodes[*node].is_some() && members.runs(*node)).collect();
+    let mut components = Vec::new();
+    while let Some(first) = left.pop_first() {
+        let mut component = BTreeSet::from([first]);
+        let mut edge = vec![first];
+        while let Some(node) = edge.pop() {
+            let hears =
+                |other: &Place| !members.network.is_cut(node, *other) && !members.network.is_cut(*other, node);
+            for other in left.iter().copied().filter(hears).collect::<Vec<_>>() {
+                left.remove(&other);
+                component.insert(other);
+                edge.push(other);
+            }
+        }
+        components.push(component);
+    }
+    components
+}
+
+impl Watcher {
+    pub(crate) fn new(services: usize) -> Self {
+        Self {
+            services,
+            disturbed: Duration::ZERO,
+            double: BTreeMap::new(),
+            longest_double: Duration::ZERO,
+            unanswered: BTreeMap::new(),
+            longest_gap: Duration::ZERO,
+            looked: None,
+        }
+    }
+
+    pub(crate) fn set_services(&mut self, services: usize) {
+        self.services = services;
+    }
+
+    pub(crate) fn disturb(&mut self, now: Duration) {
+        self.disturbed = now;
+    }
+
+    /// Looks at who answers for what. Panics if a law is broken.
+    pub(crate) fn look(&mut self, members: &Members<Speaking>) {
+        let now = members.now;
+        if self.looked.is_some_and(|looked| now < looked + EVERY) {
+            return;
+        }
+        self.looked = Some(now);
+        let components = components(members);
+        for service in 0..self.services {
+            let address = address(service);
+            let answering: BTreeSet<Place> = Cluster::answering(members, address).into_iter().collect();
+            let mut double = false;
+            for component in &components {
+                let here: Vec<Place> = component.intersection(&answering).copied().collect();
+                double |= here.len() > 1;
+                let key = (address, *component.first().unwrap());
+                let knows = |node: &Place| {
+                    let running = members.nodes[*node].as_ref();
+                    running.is_some_and(|running| running.process.speaker.ownership(address).is_some())
+                };
+                if here.is_empty() && component.iter().any(knows) {
+                    let since = *self.unanswered.entry(key).or_insert(now);
+                    let gap = now - since.max(self.disturbed);
+                    self.longest_gap = self.longest_gap.max(gap);
+                    assert!(
+                        gap <= BOUND,
+                        "nobody of {component:?} has answered for {address} for {gap:?}, at {now:?}"
+                    );
+                } else {
+                    self.unanswered.remove(&key);
+                }
+            }
+            if double {
+                let since = *self.double.entry(address).or_insert(now);
+                let time = now - since.max(self.disturbed);
+                self.longest_double = self.longest_double.max(time);
+                assert!(
+                    time <= BOUND,
+                    "{answering:?} answer for {address} and have heard each other for {time:?}, at {now:?}"
+                );
+            } else {
+                self.double.remove(&address);
+            }
+        }
+    }
+
+    /// At rest exactly one answers for each, among those that can hear each other.
+    pub(crate) fn at_rest(&self, members: &Members<Speaking>) {
+        let components = components(members);
+        for service in 0..self.services {
+            let address = address(service);
+            let answering: BTreeSet<Place> = Cluster::answering(members, address).into_iter().collect();
+            for component in &components {
+                let here = component.intersection(&answering).count();
+                assert_eq!(here, 1, "{answering:?} answer for {address} at rest");
+            }
+        }
+    }
+}

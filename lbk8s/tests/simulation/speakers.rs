@@ -1,0 +1,253 @@
+//! Speakers in virtual time: each with the world as it has heard of it, and the claims of all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lbcore::ownership::claims::{Cause, Failback};
+use lbk8s::speaker::team::{FACTS, LEAVING, Told, claim};
+use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
+use lblab::simulated::members::{Members, Now, Process, name};
+use lblab::simulated::{Place, Weather};
+use lbnet::membership::{Event, Membership, Settings};
+use serde_json::{Value, json};
+
+use crate::world::{advertisement, announced, config_change, holding, pool};
+
+/// A speaker, as its edge would run it.
+pub(crate) struct Speaking {
+    pub(crate) speaker: Speaker,
+    /// What it has been told of the others may be acted upon: it may answer.
+    permitted: bool,
+    /// Addresses that it took, with the epoch and the cause, until they are looked at.
+    pub(crate) taken: Vec<(IpAddr, Option<Cause>)>,
+    /// How often it told the LAN of an address once more.
+    pub(crate) again: u64,
+}
+
+impl Speaking {
+    fn apply(&mut self, change: Change) {
+        for effect in self.speaker.apply(change) {
+            match effect {
+                Effect::Owner { address, why, .. } => self.taken.push((address, why)),
+                Effect::AnnounceAgain { .. } => self.again += 1,
+                Effect::Announce { .. } | Effect::Withdraw { .. } | Effect::Nobody { .. } => {}
+            }
+        }
+    }
+
+    /// The addresses that are answered, while the process runs.
+    pub(crate) fn answers(&self) -> BTreeSet<IpAddr> {
+        if self.permitted { self.speaker.owned().collect() } else { BTreeSet::new() }
+    }
+}
+
+impl Process for Speaking {
+    fn happened(&mut self, member: &mut Membership, event: &Event, _: Now) {
+        let told = |member: &Membership, name: &str| {
+            let records = member.records(name).cloned().unwrap_or_default();
+            Change::Member(name.to_owned(), Box::new(Told::read(&records)))
+        };
+        match event {
+            Event::Up { name, restarted } => {
+                self.apply(Change::MemberUp(name.clone()));
+                if !restarted {
+                    self.apply(told(member, name));
+                }
+            }
+            Event::Down { name, .. } => self.apply(Change::MemberDown(name.clone())),
+            Event::Table { name } => self.apply(told(member, name)),
+            Event::StoodStill(_) => {
+                self.permitted = false;
+                self.apply(Change::StoodStill);
+            }
+            Event::Ready { .. } => {
+                self.apply(Change::Joined);
+                self.permitted = true;
+            }
+            Event::NameTaken { .. } => panic!("every name is there once"),
+        }
+    }
+
+    fn wake(&mut self, member: &mut Membership, now: Now) {
+        self.apply(Change::Time(now.since));
+        let changes = self.speaker.claims_to_tell().into_iter().map(|(address, epoch)| claim(address, epoch));
+        member.publish(changes.collect::<Vec<_>>(), now.clock);
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.speaker.deadline()
+    }
+}
+
+/// A cluster of speakers, with Services that have addresses.
+pub(crate) struct Cluster {
+    pub(crate) members: Members<Speaking>,
+    /// All objects as the API has them.
+    objects: BTreeMap<String, Value>,
+    /// Changes on their way to a node: when they come there.
+    changes: Vec<(Duration, Place, Change)>,
+    /// Nodes that do not hear of changes for the time being, and what they miss.
+    cut_off: BTreeMap<Place, Vec<Change>>,
+    failback: Failback,
+}
+
+fn node_object(node: Place, drained: bool) -> Value {
+    let annotations = if drained { json!({"lbd.io/drain": "true"}) } else { json!({}) };
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name(node), "labels": {"kubernetes.io/hostname": name(node)}, "annotations": annotations,
+        },
+    })
+}
+
+fn change(object: &Value) -> Change {
+    match object["kind"].as_str().unwrap() {
+        "Service" => Change::Service(announced(object)),
+        "Node" => Change::Node(lbk8s::objects::node::read(&serde_json::from_value(object.clone()).unwrap())),
+        _ => Change::Config(config_change(object)),
+    }
+}
+
+pub(crate) fn address(service: usize) -> IpAddr {
+    IpAddr::from([10, 0, u8::try_from(service / 250).unwrap(), u8::try_from(service % 250 + 1).unwrap()])
+}
+
+impl Cluster {
+    pub(crate) fn new(nodes: usize, services: usize, settings: Settings, weather: Weather, seed: u64) -> Self {
+        let mut cluster = Self {
+            members: Members::new(nodes, settings, weather, seed),
+            objects: BTreeMap::new(),
+            changes: Vec::new(),
+            cut_off: BTreeMap::new(),
+            failback: Failback::default(),
+        };
+        cluster.store(pool("default", 0, &["10.0.0.0/16"]));
+        cluster.store(advertisement("all", &json!({})));
+        for node in 0..nodes {
+            cluster.store(node_object(node, false));
+        }
+        for service in 0..services {
+            cluster.add_service(service);
+        }
+        cluster
+    }
+
+    fn store(&mut self, object: Value) -> Change {
+        let key = format!("{}/{}", object["kind"], object["metadata"]["name"]);
+        let change = change(&object);
+        self.objects.insert(key, object);
+        change
+    }
+
+    pub(crate) fn add_service(&mut self, number: usize) {
+        let service = holding(&format!("s{number}"), 1, &[&address(number).to_string()], "default");
+        let change = self.store(service);
+        self.tell_all(&change);
+    }
+
+    pub(crate) fn drain(&mut self, node: Place, drained: bool) {
+        let change = self.store(node_object(node, drained));
+        self.tell_all(&change);
+    }
+
+    /// Each node hears of it a little later.
+    fn tell_all(&mut self, change: &Change) {
+        for node in 0..self.members.nodes.len() {
+            let later = Duration::from_millis(1 + self.members.network.draw(40));
+            match self.cut_off.get_mut(&node) {
+                Some(missed) => missed.push(change.clone()),
+                None => self.changes.push((self.members.now + later, node, change.clone())),
+            }
+        }
+    }
+
+    /// A node hears of no changes from now on, or of all that it missed.
+    pub(crate) fn cut_off(&mut self, node: Place, cut: bool) {
+        if cut {
+            self.cut_off.entry(node).or_default();
+        } else if let Some(missed) = self.cut_off.remove(&node) {
+            let now = self.members.now;
+            self.changes.extend(missed.into_iter().map(|change| (now, node, change)));
+        }
+    }
+
+    /// A new process on a node. It has read all objects there are.
+    pub(crate) fn start(&mut self, node: Place) {
+        let rules = Rules {
+            without_slices: WithoutSlices::Served,
+            together: Some(self.failback),
+            ..Rules::default()
+        };
+        let mut speaking =
+            Speaking { speaker: Speaker::new(name(node), rules), permitted: false, taken: vec![], again: 0 };
+        for object in self.objects.values() {
+            speaking.apply(change(object));
+        }
+        speaking.apply(Change::Synced);
+        speaking.apply(Change::OwnFacts(vec![interface()]));
+        self.changes.retain(|(_, to, _)| *to != node);
+        self.members.start(node, 0..self.members.nodes.len(), speaking);
+        let facts = json!({"interfaces": [{"name": "eth0", "mac": "", "subnets": ["10.0.0.0/8"]}]});
+        self.members.publish(node, vec![(FACTS.to_owned(), Some(facts.to_string().into_bytes()))]);
+    }
+
+    /// The process of a node is told to end: it waits until others have what it has.
+    pub(crate) fn leave(&mut self, node: Place) {
+        self.members.with(node, |speaking, member, now| {
+            member.publish([(LEAVING.to_owned(), Some(Vec::new()))], now.clock);
+            speaking.apply(Change::Leave);
+        });
+    }
+
+    /// Whether a process that was told to end may, and says so then.
+    pub(crate) fn end_if_left(&mut self, node: Place) -> bool {
+        let left = self.members.with(node, |speaking, member, _| {
+            let left = !speaking.speaker.waits_for_successors();
+            if left {
+                member.leave();
+            }
+            left
+        });
+        let left = left.unwrap_or(false);
+        if left {
+            self.members.kill(node);
+        }
+        left
+    }
+
+    /// Who answers for an address.
+    pub(crate) fn answering(members: &Members<Speaking>, address: IpAddr) -> Vec<Place> {
+        let answers = |node: &Place| {
+            let running = members.nodes[*node].as_ref().filter(|_| members.runs(*node));
+            running.is_some_and(|running| running.process.answers().contains(&address))
+        };
+        (0..members.nodes.len()).filter(answers).collect()
+    }
+
+    /// Lets time pass, and looks at everything whenever something has happened.
+    pub(crate) fn run(&mut self, time: Duration, mut look: impl FnMut(&Members<Speaking>)) {
+        let end = self.members.now + time;
+        while self.members.now < end {
+            let next = self.changes.iter().map(|(at, _, _)| *at).min().unwrap_or(end).min(end);
+            let pause = next.saturating_sub(self.members.now);
+            self.members.run_and(pause, &mut look);
+            let now = self.members.now;
+            self.changes.sort_by_key(|(at, node, _)| (*at, *node));
+            let later = self.changes.split_off(self.changes.partition_point(|(at, _, _)| *at <= now));
+            for (at, node, change) in std::mem::replace(&mut self.changes, later) {
+                let told = self.members.with(node, |speaking, _, _| speaking.apply(change.clone()));
+                // Who stands still hears of it when it goes on.
+                if told.is_none() && self.members.nodes[node].is_some() {
+                    self.changes.push((at.max(now) + Duration::from_millis(20), node, change));
+                }
+            }
+            look(&self.members);
+        }
+    }
+}
+
+fn interface() -> lbcore::ownership::Interface {
+    lbcore::ownership::Interface { name: "eth0".to_owned(), subnets: vec!["10.0.0.0/8".parse().unwrap()] }
+}
