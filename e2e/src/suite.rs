@@ -14,6 +14,8 @@ use crate::plane::Kind;
 async fn run(cluster: &mut Cluster, body: Body) -> std::result::Result<(), String> {
     let outcome = async {
         cluster.start().await?;
+        // Otherwise the first addresses of a case may move while speakers come, one after another.
+        cluster.speakers_are_back().await?;
         body(cluster).await?;
         cluster.lives()?;
         cluster.was_allowed_everything()

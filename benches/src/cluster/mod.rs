@@ -15,6 +15,7 @@ use kube::{Api, Client};
 
 pub use load::Load;
 pub use seen::Seen;
+use told::Fewest;
 
 use crate::Figure;
 use crate::asker::Asker;
@@ -88,7 +89,7 @@ struct Measuring<'a> {
     asker: Option<Asker>,
     writes: Writes<'a>,
     /// What it was with the fewest present, by the name of the figure.
-    fewest: BTreeMap<String, (usize, f64)>,
+    fewest: BTreeMap<String, Fewest>,
     figures: Vec<Figure>,
 }
 

@@ -11,6 +11,14 @@ const MANY: usize = 3_000;
 const MEDIAN: &str = "at most 12.6";
 const P99: &str = "at most 78";
 
+/// A time with the fewest present, and what the server alone took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fewest {
+    present: usize,
+    value: f64,
+    bare: Option<f64>,
+}
+
 impl Measuring<'_> {
     /// A time with so many present: its median and its p99, each by what it is with the fewest present.
     pub(super) fn tell(
@@ -25,14 +33,21 @@ impl Measuring<'_> {
             let value = ms(percentile(taken.to_vec(), share));
             let target = if self.real && present == MANY { target } else { "" };
             let figure = Figure::new(format!("{what}, {present} present ({})", self.on), value, "ms", target);
-            self.figures.push(match beside {
-                Some((what, took)) => figure.beside(what, ms(percentile(took.to_vec(), share))),
+            let bare = beside.map(|(_, took)| ms(percentile(took.to_vec(), share)));
+            self.figures.push(match beside.zip(bare) {
+                Some(((what, _), bare)) => figure.beside(what, bare),
                 None => figure,
             });
-            let (count, least) = *self.fewest.entry(what.clone()).or_insert((present, value));
-            if count != present {
-                let name = format!("{what}, {present} present, by that with {count} ({})", self.on);
-                self.figures.push(Figure::new(name, value / least, "times", "does not grow"));
+            let fewest = *self.fewest.entry(what.clone()).or_insert(Fewest { present, value, bare });
+            if fewest.present != present {
+                let name =
+                    format!("{what}, {present} present, by that with {} ({})", fewest.present, self.on);
+                let figure = Figure::new(name, value / fewest.value, "times", "does not grow");
+                // What the server alone takes grows too, and nobody is faster than that.
+                self.figures.push(match bare.zip(fewest.bare) {
+                    Some((now, then)) => figure.beside("the server alone", now / then),
+                    None => figure,
+                });
             }
         }
     }

@@ -202,6 +202,18 @@ impl Cluster {
         .await
     }
 
+    /// Waits until the speaker of each node knows everything.
+    ///
+    /// # Errors
+    /// One does not in time.
+    pub async fn speakers_are_back(&mut self) -> Result {
+        let nodes: Vec<String> = self.site.nodes.iter().map(|node| node.name().to_owned()).collect();
+        for node in nodes {
+            self.speaker_is_back(&node).await?;
+        }
+        Ok(())
+    }
+
     /// What a program has said since its start.
     ///
     /// # Errors
