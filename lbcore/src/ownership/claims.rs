@@ -301,6 +301,17 @@ impl Claims {
             return Verdict::Theirs { node: holder.clone(), claimed: true };
         }
         let successor = self.successor(address, ownership, beside, best, now);
+        if holder.as_ref() == Some(&successor) {
+            // Better ones were given the chance, and did not take it.
+            self.expected.remove(&address);
+            self.set_owner(address, Some(&successor));
+            self.wake_at(address, now + PATIENCE);
+            if successor == self.me {
+                return Verdict::Ours { taken: restored.then_some(Cause::Restored) };
+            }
+            self.drop_own(address);
+            return Verdict::Theirs { node: successor, claimed: true };
+        }
         if successor == self.me {
             return self.take(address, holder.as_deref(), ownership, now);
         }
@@ -373,16 +384,21 @@ impl Claims {
             expected.late.insert(expected.node.clone());
         }
         let late = |node: &str| self.expected.get(&address).is_some_and(|it| it.late.contains(node));
-        let all: Vec<&Candidate> = ownership.candidates.iter().filter(|it| it.standing == best).collect();
-        let prompt: Vec<&Candidate> = all.iter().copied().filter(|it| !late(&it.node)).collect();
-        // If all of them were late, the first is as good as any.
-        let among = if prompt.is_empty() { &all } else { &prompt };
+        let prompt: Vec<&Candidate> = ownership.candidates.iter().filter(|it| !late(&it.node)).collect();
+        let best: Vec<&Candidate> = prompt.iter().copied().filter(|it| it.standing == best).collect();
+        // If none of the best took it, the others may; and if nobody did, all have another chance.
+        let all: Vec<&Candidate> = ownership.candidates.iter().collect();
+        let nobody = prompt.is_empty();
+        let among = [best, prompt, all].into_iter().find(|among| !among.is_empty()).unwrap_or_default();
+        if nobody {
+            self.expected.remove(&address);
+        }
         let with_others = beside.iter().filter_map(|other| self.owner.get(other));
         let together =
             with_others.into_iter().find(|node| among.iter().any(|candidate| candidate.node == **node));
         let node = match together {
             Some(node) if self.failback != Failback::Always => node.clone(),
-            _ => self.least_laden(address, among).to_owned(),
+            _ => self.least_laden(address, &among).to_owned(),
         };
         let known = self.expected.get(&address).is_some_and(|expected| expected.node == node);
         if !known {

@@ -15,6 +15,9 @@ type Datagram = (u64, u64, Vec<u8>);
 /// So many that come while their receiver stands still wait in its socket.
 const SOCKET: usize = 1000;
 
+/// More than this does not happen at one moment, unless something wakes itself without end.
+const BUSY: u32 = 20_000;
+
 /// What a process does besides being a member.
 pub trait Process {
     /// Something happened to the member.
@@ -269,14 +272,20 @@ impl<P: Process> Members<P> {
     }
 
     /// Lets time pass, and looks at everything whenever something has happened.
+    ///
+    /// # Panics
+    /// A node is woken again and again at the same moment.
     pub fn run_and(&mut self, time: Duration, mut look: impl FnMut(&Self)) {
         let end = self.now + time;
+        let mut at_once = 0_u32;
         loop {
             let next = (0..self.nodes.len()).filter_map(|node| Some((self.due(node)?, node))).min();
             let arrival = self.network.next();
             let Some(at) = next.map(|(at, _)| at).into_iter().chain(arrival).min().filter(|at| *at <= end) else {
                 break;
             };
+            at_once = if at > self.now + Duration::from_micros(2) { 0 } else { at_once + 1 };
+            assert!(at_once < BUSY, "the nodes are busy without end: {next:?} is due at {:?}", self.now);
             self.now = self.now.max(at);
             if arrival == Some(at) {
                 if let Some((from, to, datagram)) = self.network.arrived(self.now) {

@@ -104,10 +104,7 @@ impl Membership {
             Body::Ask { who, session, token } => self.on_ask(name, who, session, token, now),
             Body::Heard(token) => self.on_heard(token, now),
             Body::Died { who, session } => self.on_died(name, who, session, now),
-            Body::Left => {
-                self.bury(name, Why::Left, now);
-                self.choose_watchers();
-            }
+            Body::Left => self.bury(name, Why::Left, now),
             Body::Changes { since, version, changes } => {
                 let taken = self.peers.get_mut(name).is_some_and(|peer| {
                     let taken = peer.table.take_changes(since, version, changes);

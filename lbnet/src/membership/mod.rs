@@ -495,12 +495,13 @@ impl Membership {
         let proof = self.sequence + 1;
         let Some(peer) = self.peers.get_mut(name).filter(|peer| peer.state == State::Alive) else { return };
         peer.state = State::Down;
-        peer.watched = false;
+        (peer.watched, peer.watches) = (false, false);
         // It may come back, but not by what it said before.
         peer.proof = proof;
         peer.greet_at = now;
         let silent = peer.heard.map(|heard| now.saturating_duration_since(heard)).unwrap_or_default();
         self.watching.forget(name);
         self.events.push_back(Event::Down { name: name.to_owned(), why, silent });
+        self.choose_watchers();
     }
 }

@@ -67,7 +67,10 @@ impl Watching {
 
     pub(super) fn deadline(&self, settings: &Settings, peers: &BTreeMap<String, Peer>) -> Instant {
         let silent = |name: &String| {
-            let peer = peers.get(name).filter(|_| !self.suspects.contains_key(name))?;
+            let peer = peers.get(name).filter(|peer| peer.state == State::Alive)?;
+            if self.suspects.contains_key(name) {
+                return None;
+            }
             Some(peer.heard_here + allowed(peer, settings)?)
         };
         let silences = self.watched.iter().filter_map(silent);
@@ -224,7 +227,6 @@ impl Membership {
         self.watching.deaths.push(Death { who: name.to_owned(), session, left: TOLD });
         self.watching.roll_call.get_or_insert((now, now + self.settings.patience()));
         self.tell_deaths();
-        self.choose_watchers();
     }
 
     /// Tells all members, the dead one too: it may live and only not be heard.
@@ -302,7 +304,6 @@ impl Membership {
         });
         if is_meant {
             self.bury(who, Why::Told { by: by.to_owned() }, now);
-            self.choose_watchers();
         }
     }
 }
