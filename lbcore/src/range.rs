@@ -335,9 +335,11 @@ mod tests {
                 vec!["10.0.0.200-10.0.1.9", "10.0.0.4/32", "10.0.0.0/32"],
                 vec!["10.0.0.1-10.0.0.3", "10.0.0.5-10.0.0.199"],
             ),
-            ("::/0", vec!["::/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"], vec![
-                "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
-            ]),
+            (
+                "::/0",
+                vec!["::/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"],
+                vec!["::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"],
+            ),
             ("0.0.0.0/0", vec!["255.255.255.255/32", "0.0.0.0/1"], vec!["128.0.0.0-255.255.255.254"]),
         ] {
             let others: Vec<AddressRange> = others.into_iter().map(range).collect();

@@ -365,8 +365,8 @@ impl Progress {
     }
 
     /// A watch broke.
-    pub fn failed(&mut self, watch: &'static str, error: String) {
-        if self.is_news(watch, &error) {
+    pub fn failed(&mut self, watch: &'static str, error: &str) {
+        if self.is_news(watch, error) {
             tracing::warn!(watch, error, "cannot watch; trying again");
         }
     }

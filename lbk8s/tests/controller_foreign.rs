@@ -808,7 +808,9 @@ fn whoever_loses_an_address_is_told_of_which_and_why() {
     let written = world.settle();
     assert_eq!(
         written[0].lost.as_deref(),
-        Some("Warning ClearAssignment: 10.0.0.0 is not this Service's any more: 10.0.0.77 from pool \"default\"")
+        Some(
+            "Warning ClearAssignment: 10.0.0.0 is not this Service's any more: 10.0.0.77 from pool \"default\""
+        )
     );
     assert_eq!(written.len(), 1);
 }

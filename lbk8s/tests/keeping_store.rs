@@ -103,7 +103,8 @@ async fn a_lost_address_is_one_write_and_one_event_and_so_is_its_end() {
         let events = cluster.events("a").await;
         let told = "Normal IPAllocated: Assigned 10.1.0.1 from pool \"other\": the lowest free address";
         assert_eq!((cluster.status_writes(), events.len(), events[3].as_str()), (3, 4, told), "{reason}");
-        let lost = "Warning ClearAssignment: 10.0.0.1 is not this Service's any more: 10.1.0.1 from pool \"other\"";
+        let lost =
+            "Warning ClearAssignment: 10.0.0.1 is not this Service's any more: 10.1.0.1 from pool \"other\"";
         assert_eq!(events[2], lost, "{reason}");
         check_restart(&mut cluster).await;
     }

@@ -21,6 +21,7 @@
 //! | [`net`] | the netlink verbs |
 //! | [`client`] | somebody outside the cluster, who asks by ARP and fetches by HTTP |
 //! | [`proxy`] | the stand-in for kube-proxy, and for pods |
+//! | [`watch`] | asking every millisecond who has an address |
 //! | [`simulated`] | a network in virtual time, by a seed |
 //! | `suite` | tests that run inside the sandbox (a feature) |
 
@@ -33,6 +34,7 @@ pub mod sandbox;
 pub mod simulated;
 #[cfg(feature = "suite")]
 pub mod suite;
+pub mod watch;
 
 use std::io;
 

@@ -84,7 +84,9 @@ impl fmt::Display for Cause {
             Self::Restored => write!(f, "this node answered for it before it was restarted"),
             Self::Died { node } => write!(f, "node {node}, which answered before, is not heard any more"),
             Self::Unfit { node } => write!(f, "node {node}, which answered before, cannot any more"),
-            Self::Outranked { node } => write!(f, "node {node}, which answered before, is not as good a choice"),
+            Self::Outranked { node } => {
+                write!(f, "node {node}, which answered before, is not as good a choice")
+            }
             Self::NotTaken { by } => write!(f, "node {by} should have answered, and did not claim it"),
         }
     }

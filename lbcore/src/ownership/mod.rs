@@ -18,6 +18,10 @@ use crate::range::to_number;
 use crate::{Advertisement, Interfaces, Labels, ServiceKey};
 
 /// A node as ownership sees it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them can hold beside any other"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// The node's name (`metadata.name`).

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use lblab::proxy::silence_kernel;
-use lblab::{Bridge, Host, LabError, Lan, Nic};
+use lblab::{Bridge, Host, LabError, Lan, Nic, Port};
 
 /// The demo's own interface on the bridge, where the store listens.
 pub(super) const STORE: Ipv4Addr = Ipv4Addr::new(192, 168, 3, 1);
@@ -14,7 +14,7 @@ const NODES: u8 = 3;
 /// The hosts and what joins them.
 #[derive(Debug)]
 pub(super) struct DemoLan {
-    _lan: Lan,
+    pub(super) lan: Lan,
     pub(super) nodes: Vec<Node>,
     pub(super) client: Host,
     pub(super) client_nic: Nic,
@@ -26,6 +26,7 @@ pub(super) struct DemoLan {
 pub(super) struct Node {
     pub(super) host: Host,
     pub(super) nic: Nic,
+    pub(super) port: Port,
     /// Its number, from 1; its pods are in 10.244.NUMBER.0/24.
     pub(super) number: u8,
 }
@@ -57,7 +58,7 @@ impl DemoLan {
         let client = Host::new("c").await?;
         let client_nic = Nic::new("eth0", CLIENT);
         lan.plug(&client, bridge, &client_nic).await?;
-        Ok(Self { _lan: lan, nodes, client, client_nic, took: started.elapsed() })
+        Ok(Self { lan, nodes, client, client_nic, took: started.elapsed() })
     }
 }
 
@@ -66,6 +67,6 @@ async fn node(lan: &Lan, bridge: Bridge, number: u8) -> Result<Node, LabError> {
     // Before any address is on `lo`: the kernel must never answer for one.
     silence_kernel(&host).await?;
     let nic = Nic::new("eth0", Ipv4Addr::new(192, 168, 3, 10 + number));
-    lan.plug(&host, bridge, &nic).await?;
-    Ok(Node { host, nic, number })
+    let port = lan.plug(&host, bridge, &nic).await?;
+    Ok(Node { host, nic, port, number })
 }

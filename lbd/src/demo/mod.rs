@@ -9,6 +9,7 @@
 //!        └── c: the client, outside the cluster
 //! ```
 
+mod failover;
 mod lan;
 mod screen;
 mod stand_in;

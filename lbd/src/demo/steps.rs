@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lblab::client::{Answers, Asking, fetch, who_has};
 use serde_json::{Value, json};
 
+use super::failover;
 use super::lan::{DemoLan, Node};
 use super::screen::{Screen, Seen, millis, rounded};
 use super::world::{PATIENCE, World};
@@ -30,7 +31,10 @@ pub(super) async fn tell(screen: &Screen, lan: &DemoLan) -> Outcome {
     screen.step(5, "A fourth Service asks for .254 by name", pinned(world)).await?;
     screen.step(6, "A fifth Service finds the pool full, and says why", fifth(world)).await?;
     screen.step(7, "In a world of its own: many ranges, in no node's subnet", many_ranges(lan)).await?;
-    screen.step(8, "nginx is deleted: its address goes to the one that waits", delete(world)).await
+    screen.step(8, "nginx is deleted: its address goes to the one that waits", delete(world)).await?;
+    screen
+        .step(9, "A node dies, another is drained, and the LAN splits and heals", failover::step(world))
+        .await
 }
 
 async fn pool(world: &mut World<'_>) -> Result<Seen, Failure> {
@@ -221,11 +225,11 @@ async fn delete(world: &mut World<'_>) -> Result<Seen, Failure> {
     })
 }
 
-fn vip(last: u8) -> Ipv4Addr {
+pub(super) fn vip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 3, last)
 }
 
-fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
+pub(super) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(std::io::Error::other(otherwise()).into()) }
 }
 
@@ -278,7 +282,7 @@ async fn ask(lan: &DemoLan, address: Ipv4Addr) -> Result<Answers, Failure> {
 }
 
 /// Waits until somebody answers for the address; exactly one node must, and how fast it did.
-async fn one_answers(lan: &DemoLan, address: Ipv4Addr) -> Result<(&Node, Duration), Failure> {
+pub(super) async fn one_answers(lan: &DemoLan, address: Ipv4Addr) -> Result<(&Node, Duration), Failure> {
     let started = Instant::now();
     let answers = loop {
         let answers = ask(lan, address).await?;

@@ -146,6 +146,28 @@ impl<'l> World<'l> {
         }
     }
 
+    /// Kills the speaker of a node without a word.
+    pub(super) fn kill_speaker(&mut self, node: &str) -> Result<(), Failure> {
+        let of = |logged: &Logged| logged.process.name().ends_with(node);
+        if let Some(at) = self.speakers.iter().position(of) {
+            let mut logged = self.speakers.swap_remove(at);
+            logged.process.child().kill()?;
+        }
+        Ok(())
+    }
+
+    /// Asks that a node's addresses go elsewhere, or no more, as `lbd drain` does.
+    pub(super) async fn drain(&self, node: &str, drained: bool) -> Result<(), Failure> {
+        let value = drained.then_some("true");
+        let patch = json!({"metadata": {"annotations": {lbk8s::objects::annotations::DRAIN: value}}});
+        let nodes: Api<KubeNode> = Api::all(self.client.clone());
+        nodes
+            .patch(node, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(std::io::Error::other)?;
+        Ok(())
+    }
+
     /// Waits for an event on a Service; its sentence.
     pub(super) async fn event(&mut self, name: &str, reason: &str) -> Result<String, Failure> {
         let api: Api<Event> = Api::all(self.client.clone());

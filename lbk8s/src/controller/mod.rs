@@ -453,9 +453,8 @@ impl Controller {
     fn put_pools_in_force(&mut self) {
         let held =
             self.services.values().filter(|view| matches!(view.wish, Wish::Addresses(_) | Wish::Unclear(_)));
-        let held = held.flat_map(|view| {
-            view.addresses().into_iter().map(|address| (address, view.pool_on_record()))
-        });
+        let held = held
+            .flat_map(|view| view.addresses().into_iter().map(|address| (address, view.pool_on_record())));
         self.config.set_held(held);
         let summary = |allocator: &Allocator| -> Vec<(String, Vec<String>, u128)> {
             let pools = allocator.pools().map(|pool| {

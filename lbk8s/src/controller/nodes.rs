@@ -77,7 +77,11 @@ impl Controller {
         // A node that answers while an address moves is no stranger.
         let is_stranger =
             |whose: &Avoided| !matches!(whose, Avoided::Station { mac, .. } if members.contains(&**mac));
-        let told = self.facts.iter().flat_map(|(node, facts)| facts::avoided(node, facts)).filter(|(_, whose)| is_stranger(whose));
+        let told = self
+            .facts
+            .iter()
+            .flat_map(|(node, facts)| facts::avoided(node, facts))
+            .filter(|(_, whose)| is_stranger(whose));
         let told = told.chain(self.strangers.all().filter(|(_, whose)| is_stranger(whose)));
         let nodes = self.nodes.values().flatten().map(|(address, whose)| (*address, whose.clone()));
         let mut all: BTreeMap<IpAddr, Avoided> = BTreeMap::new();

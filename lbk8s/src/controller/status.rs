@@ -179,7 +179,8 @@ pub(super) fn give_up(view: &ServiceView, held: &[IpAddr], told: Option<IpAddr>)
 
 /// What is told of addresses that a Service shows and is not to show any more.
 fn cleared(view: &ServiceView, shows: &[IpAddr], told: Option<IpAddr>, now: &str) -> Option<Event> {
-    let lost = view.addresses().into_iter().filter(|address| !shows.contains(address) && Some(*address) != told);
+    let lost =
+        view.addresses().into_iter().filter(|address| !shows.contains(address) && Some(*address) != told);
     let lost: Vec<String> = lost.map(|address| address.to_string()).collect();
     (!lost.is_empty()).then(|| Event {
         about: view.object.clone(),

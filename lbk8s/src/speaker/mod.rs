@@ -21,11 +21,11 @@ use lbcore::{
     PoolSpec, Service, ServiceKey, elect_beside,
 };
 
+use self::team::{Team, Told};
 use crate::objects::announced::AnnouncedService;
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::endpoints::SliceView;
 use crate::objects::leftovers::{Leftover, Leftovers};
-use self::team::{Team, Told};
 use crate::several::Several;
 use crate::{ObjectRef, Problem};
 
@@ -249,7 +249,11 @@ impl Speaker {
             Change::Config(change) => {
                 let changed = self.config.apply(*change);
                 // Pools that overlap are told apart by their age, and for that all must be known.
-                if changed && self.synced && self.configure() { self.all_addresses() } else { BTreeSet::new() }
+                if changed && self.synced && self.configure() {
+                    self.all_addresses()
+                } else {
+                    BTreeSet::new()
+                }
             }
             Change::Node(node) => self.set_node(node),
             Change::NodeGone(name) => {

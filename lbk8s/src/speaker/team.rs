@@ -94,8 +94,12 @@ impl Speaker {
     /// Whether some address of this speaker waits for another node to take it.
     #[must_use]
     pub fn waits_for_successors(&self) -> bool {
+        // One that is about to end itself is no successor.
         let others = |address: &IpAddr| {
-            self.ownership(*address).is_some_and(|it| it.candidates.iter().any(|it| it.node != self.node))
+            let ownership = self.ownership(*address);
+            let candidates = ownership.map(|it| it.candidates).unwrap_or_default();
+            let own = candidates.iter().find(|it| it.node == self.node).map(|it| it.standing);
+            candidates.iter().any(|it| it.node != self.node && Some(it.standing) > own)
         };
         self.team.is_some() && self.owned.keys().any(others)
     }
@@ -111,7 +115,9 @@ impl Speaker {
 
     /// Whether what a node's object says of its interfaces is older than what its speaker says itself.
     pub(super) fn tells_itself(&self, node: &str) -> bool {
-        self.team.as_ref().is_some_and(|team| team.told.contains(node) && (node == self.node || team.alive.contains(node)))
+        self.team
+            .as_ref()
+            .is_some_and(|team| team.told.contains(node) && (node == self.node || team.alive.contains(node)))
     }
 
     pub(super) fn set_own_interfaces(&mut self, interfaces: Vec<Interface>) -> BTreeSet<IpAddr> {
@@ -221,7 +227,8 @@ impl Speaker {
             team.claims.forget(address);
             return None;
         };
-        let beside: Vec<IpAddr> = if ownership.apart { vec![] } else { self.beside(address).into_iter().collect() };
+        let beside: Vec<IpAddr> =
+            if ownership.apart { vec![] } else { self.beside(address).into_iter().collect() };
         let mine = own(ownership);
         let team = self.team.as_mut()?;
         match team.claims.settle(address, ownership, &beside, team.now) {

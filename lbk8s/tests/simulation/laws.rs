@@ -33,15 +33,17 @@ const EVERY: Duration = Duration::from_millis(5);
 
 /// The sets of running nodes that can hear each other, directly or through others.
 fn components(members: &Members<Speaking>) -> Vec<BTreeSet<Place>> {
-    let mut left: BTreeSet<Place> =
-        (0..members.nodes.len()).filter(|node| members.nodes[*node].is_some() && members.runs(*node)).collect();
+    let mut left: BTreeSet<Place> = (0..members.nodes.len())
+        .filter(|node| members.nodes[*node].is_some() && members.runs(*node))
+        .collect();
     let mut components = Vec::new();
     while let Some(first) = left.pop_first() {
         let mut component = BTreeSet::from([first]);
         let mut edge = vec![first];
         while let Some(node) = edge.pop() {
-            let hears =
-                |other: &Place| !members.network.is_cut(node, *other) && !members.network.is_cut(*other, node);
+            let hears = |other: &Place| {
+                !members.network.is_cut(node, *other) && !members.network.is_cut(*other, node)
+            };
             for other in left.iter().copied().filter(hears).collect::<Vec<_>>() {
                 left.remove(&other);
                 component.insert(other);
@@ -96,7 +98,7 @@ impl Watcher {
                 };
                 if here.is_empty() && component.iter().any(knows) {
                     let since = *self.unanswered.entry(key).or_insert(now);
-                    let gap = now - since.max(self.disturbed);
+                    let gap = now.saturating_sub(since.max(self.disturbed));
                     self.longest_gap = self.longest_gap.max(gap);
                     assert!(
                         gap <= BOUND,
@@ -108,7 +110,7 @@ impl Watcher {
             }
             if double {
                 let since = *self.double.entry(address).or_insert(now);
-                let time = now - since.max(self.disturbed);
+                let time = now.saturating_sub(since.max(self.disturbed));
                 self.longest_double = self.longest_double.max(time);
                 assert!(
                     time <= BOUND,

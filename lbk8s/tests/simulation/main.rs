@@ -80,8 +80,7 @@ fn disturb(cluster: &mut Cluster, watcher: &mut Watcher, services: &mut usize) {
             });
         }
         4 => {
-            let side: Vec<usize> =
-                (0..nodes).filter(|_| cluster.members.network.draw(2) == 0).collect();
+            let side: Vec<usize> = (0..nodes).filter(|_| cluster.members.network.draw(2) == 0).collect();
             cluster.members.split(&side);
         }
         5 | 6 => cluster.members.network.heal(),
@@ -217,7 +216,11 @@ fn a_drained_node_has_nothing_as_long_as_others_can() {
         watcher.disturb(cluster.members.now);
         cluster.run(3 * SECOND, |members| watcher.look(members));
         for service in 0..9 {
-            assert_eq!(Cluster::answering(&cluster.members, address(service)), [0], "the last choice is a choice");
+            assert_eq!(
+                Cluster::answering(&cluster.members, address(service)),
+                [0],
+                "the last choice is a choice"
+            );
         }
     });
 }

@@ -115,7 +115,13 @@ pub(crate) fn address(service: usize) -> IpAddr {
 }
 
 impl Cluster {
-    pub(crate) fn new(nodes: usize, services: usize, settings: Settings, weather: Weather, seed: u64) -> Self {
+    pub(crate) fn new(
+        nodes: usize,
+        services: usize,
+        settings: Settings,
+        weather: Weather,
+        seed: u64,
+    ) -> Self {
         let mut cluster = Self {
             members: Members::new(nodes, settings, weather, seed),
             objects: BTreeMap::new(),

@@ -157,7 +157,8 @@ impl World {
             let unversioned = json!({"metadata": {"resourceVersion": null}});
             let changed = with(with(stored.clone(), &patch), &unversioned) != with(stored, &unversioned);
             assert!(changed, "a vain write of {name}");
-            let event = |it: &lbk8s::events::Event| format!("{} {}: {}", it.severity.as_str(), it.reason, it.note);
+            let event =
+                |it: &lbk8s::events::Event| format!("{} {}: {}", it.severity.as_str(), it.reason, it.note);
             let (lost, events): (Vec<_>, Vec<_>) =
                 write.events.iter().partition(|it| it.note.contains("is not this Service's any more"));
             assert!(lost.len() <= 1 && events.len() <= 1, "{lost:?} {events:?}");

@@ -195,11 +195,7 @@ impl<P: Process> Members<P> {
     }
 
     /// Something is done with what runs on a node, if anything does and it does not stand still.
-    pub fn with<T>(
-        &mut self,
-        node: Place,
-        act: impl FnOnce(&mut P, &mut Membership, Now) -> T,
-    ) -> Option<T> {
+    pub fn with<T>(&mut self, node: Place, act: impl FnOnce(&mut P, &mut Membership, Now) -> T) -> Option<T> {
         if !self.runs(node) {
             return None;
         }
@@ -281,7 +277,8 @@ impl<P: Process> Members<P> {
         loop {
             let next = (0..self.nodes.len()).filter_map(|node| Some((self.due(node)?, node))).min();
             let arrival = self.network.next();
-            let Some(at) = next.map(|(at, _)| at).into_iter().chain(arrival).min().filter(|at| *at <= end) else {
+            let Some(at) = next.map(|(at, _)| at).into_iter().chain(arrival).min().filter(|at| *at <= end)
+            else {
                 break;
             };
             at_once = if at > self.now + Duration::from_micros(2) { 0 } else { at_once + 1 };
@@ -351,6 +348,6 @@ impl<P: Process> Members<P> {
     pub fn deaths(&self, of: Place, since: Duration) -> BTreeMap<Place, Duration> {
         let died = |event: &Event| matches!(event, Event::Down { name: dead, .. } if *dead == name(of));
         let deaths = self.story.iter().rev().filter(|(at, _, event)| *at >= since && died(event));
-        deaths.map(|(at, by, _)| (*by, *at - since)).collect()
+        deaths.map(|(at, by, _)| (*by, at.saturating_sub(since))).collect()
     }
 }

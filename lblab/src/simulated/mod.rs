@@ -41,12 +41,7 @@ impl Weather {
     /// A LAN that loses this share, doubles some, and delays some.
     #[must_use]
     pub fn foul(loss: f64) -> Self {
-        Self {
-            loss,
-            doubled: 0.02,
-            delay: Duration::from_micros(50)..Duration::from_millis(3),
-            late: 0.005,
-        }
+        Self { loss, doubled: 0.02, delay: Duration::from_micros(50)..Duration::from_millis(3), late: 0.005 }
     }
 }
 

@@ -133,9 +133,7 @@ impl Carrier {
     ///
     /// # Errors
     /// [`CarrierError`]: then nothing is started.
-    pub fn start(
-        settings: CarrierSettings,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<News>), CarrierError> {
+    pub fn start(settings: CarrierSettings) -> Result<(Self, mpsc::UnboundedReceiver<News>), CarrierError> {
         let keys = match &settings.keys {
             Some(path) => key_files::read(path)?,
             None => vec![Key::insecure()],
@@ -263,9 +261,9 @@ impl Running {
         let random = SystemRandom::new();
         let draw = || {
             let mut bytes = [0; 8];
-            random.fill(&mut bytes).map_err(|_| {
-                CarrierError::Thread(io::Error::other("the system gives no random numbers"))
-            })?;
+            random
+                .fill(&mut bytes)
+                .map_err(|_| CarrierError::Thread(io::Error::other("the system gives no random numbers")))?;
             Ok::<_, CarrierError>(u64::from_be_bytes(bytes) | 1)
         };
         let (session, seed) = (draw()?, draw()?);
@@ -425,16 +423,19 @@ impl Running {
         }
         while let Some(event) = self.membership.next_event() {
             let of = match &event {
-                Event::Table { name } => Some((name.clone(), self.membership.records(name))),
-                // What it told before is known still, and counts again.
-                Event::Up { name, restarted: false } => Some((name.clone(), self.membership.records(name))),
+                // What one that is back told before is known still, and counts again.
+                Event::Table { name } | Event::Up { name, restarted: false } => {
+                    Some((name.clone(), self.membership.records(name)))
+                }
                 _ => None,
             };
             let records = of.and_then(|(name, records)| Some(News::Records(name, records?.clone())));
             if !matches!(event, Event::Table { .. }) {
                 self.tell(News::Happened(event));
             }
-            records.into_iter().for_each(|records| self.tell(records));
+            if let Some(records) = records {
+                self.tell(records);
+            }
         }
         let all = self.membership.is_heard_by_all();
         self.heard_by_all.send_if_modified(|known| std::mem::replace(known, all) != all);

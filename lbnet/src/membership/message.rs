@@ -157,7 +157,11 @@ mod tests {
             let bytes = datagram.to_bytes();
             assert_eq!(Datagram::parse(&bytes), Ok(datagram));
             assert_eq!(Datagram::parse(&bytes[..bytes.len() - 1]), Err(Malformed));
-            assert_eq!(Datagram::parse(&[&bytes[..], &[0]].concat()), Err(Malformed), "there is more behind it");
+            assert_eq!(
+                Datagram::parse(&[&bytes[..], &[0]].concat()),
+                Err(Malformed),
+                "there is more behind it"
+            );
         }
     }
 

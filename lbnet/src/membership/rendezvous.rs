@@ -1,7 +1,7 @@
 //! Who does something for whom, without asking anybody: each pair of names has a number of its own, the same
 //! everywhere, and the highest ones do it. When one goes, only what he did moves.
 
-/// The number of a pair. FNV-1a takes in the bytes, the finaliser of SplitMix64 spreads them over all bits.
+/// The number of a pair. FNV-1a takes in the bytes, the finaliser of `SplitMix64` spreads them over all bits.
 #[must_use]
 pub fn weight(of: &str, by: &str, round: u64) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -14,12 +14,7 @@ pub fn weight(of: &str, by: &str, round: u64) -> u64 {
 }
 
 /// The `count` best of `among` for `of`, best first.
-pub fn choose<'a>(
-    of: &str,
-    round: u64,
-    count: usize,
-    among: impl Iterator<Item = &'a str>,
-) -> Vec<&'a str> {
+pub fn choose<'a>(of: &str, round: u64, count: usize, among: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut all: Vec<(u64, &str)> = among.map(|by| (weight(of, by, round), by)).collect();
     all.sort_unstable_by(|a, b| b.cmp(a));
     all.into_iter().take(count).map(|(_, by)| by).collect()

@@ -10,8 +10,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
 use foca::{
-    AccumulatingRuntime, Config, Foca, NoCustomBroadcast, OwnedNotification, PeriodicParams,
-    PostcardCodec, Timer,
+    AccumulatingRuntime, Config, Foca, NoCustomBroadcast, OwnedNotification, PeriodicParams, PostcardCodec,
+    Timer,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -134,11 +134,11 @@ impl Membership {
         }
         while let Some(news) = self.swim.runtime.to_notify() {
             match news {
-                OwnedNotification::MemberUp(process) | OwnedNotification::Rename(_, process) => {
-                    if process.name != self.me.name {
-                        let peer = self.peers.entry(process.name).or_insert_with(|| Peer::new(now));
-                        peer.gossiped = process.addresses.into_iter().collect();
-                    }
+                OwnedNotification::MemberUp(process) | OwnedNotification::Rename(_, process)
+                    if process.name != self.me.name =>
+                {
+                    let peer = self.peers.entry(process.name).or_insert_with(|| Peer::new(now));
+                    peer.gossiped = process.addresses.into_iter().collect();
                 }
                 // Gossip is slow and not always right: it is looked at, as if it had been noticed here.
                 OwnedNotification::MemberDown(process) => self.suspect(&process.name, now),

@@ -70,7 +70,7 @@ impl Own {
     /// Takes changes in; false if they change nothing.
     pub fn change(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {
         let version = self.stamp.version + 1;
-        let mut changed = false;
+        let mut is_other = false;
         for (key, value) in changes {
             if self.records.get(&key) == value.as_ref() {
                 continue;
@@ -80,16 +80,16 @@ impl Own {
                 None => self.records.remove(&key),
             };
             self.log.push_back((version, (key, value)));
-            changed = true;
+            is_other = true;
         }
-        if changed {
+        if is_other {
             while self.log.len() > REMEMBERED {
                 self.log.pop_front();
             }
             self.stamp = Stamp { version, hash: hash(&self.records) };
             self.whole = None;
         }
-        changed
+        is_other
     }
 
     /// What to send to one who has version `have`, from this part on if it is the whole table.
@@ -98,7 +98,8 @@ impl Own {
             return vec![Missing::Changes { since: have, version: self.stamp.version, changes }];
         }
         let records = &self.records;
-        let whole = self.whole.get_or_insert_with(|| postcard::to_allocvec(records).unwrap_or_default().into());
+        let whole =
+            self.whole.get_or_insert_with(|| postcard::to_allocvec(records).unwrap_or_default().into());
         let of = whole.len().div_ceil(PART).max(1);
         let parts = (0..of).map(|step| (from_part + step) % of).take(PARTS_AT_ONCE);
         let part = |index: usize| Missing::Part {
@@ -119,9 +120,9 @@ impl Own {
         }
         let since = self.log.iter().filter(|(version, _)| *version > have);
         // Of several changes of a key the last one counts.
-        let last: BTreeMap<&String, &Option<Vec<u8>>> =
-            since.map(|(_, (key, value))| (key, value)).collect();
-        let size: usize = last.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 8).sum();
+        let last: BTreeMap<&String, &Option<Vec<u8>>> = since.map(|(_, (key, value))| (key, value)).collect();
+        let size: usize =
+            last.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 8).sum();
         (size <= PART).then(|| last.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
@@ -301,7 +302,10 @@ mod tests {
         own.change([("claim/1".to_owned(), None), ("facts".to_owned(), Some(vec![1]))]);
         own.change([("facts".to_owned(), Some(vec![2]))]);
         let missing = own.missing(copy.version(), 0);
-        assert!(matches!(&missing[..], [Missing::Changes { changes, .. }] if changes.len() == 2), "{missing:?}");
+        assert!(
+            matches!(&missing[..], [Missing::Changes { changes, .. }] if changes.len() == 2),
+            "{missing:?}"
+        );
         deliver(&missing[0], &mut copy);
         assert!(copy.check(own.stamp()));
         assert_eq!(copy.records()["facts"], [2]);

@@ -73,7 +73,9 @@ impl Membership {
         let unmet: Vec<SocketAddr> =
             self.contacts.keys().copied().filter(|address| !self.is_met(*address)).collect();
         for address in unmet {
-            let Some(contact) = self.contacts.get_mut(&address).filter(|it| it.greet_at <= now) else { continue };
+            let Some(contact) = self.contacts.get_mut(&address).filter(|it| it.greet_at <= now) else {
+                continue;
+            };
             contact.greet_at = now + pause(contact.greeted);
             contact.greeted = contact.greeted.saturating_add(1);
             let (table, body) = (self.own.stamp(), Body::Hello);

@@ -145,7 +145,10 @@ impl Membership {
         for name in released {
             self.send(&name, Body::Ack);
         }
-        let both = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive && (peer.watched || peer.watches));
+        let both = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.state == State::Alive && (peer.watched || peer.watches));
         self.watching.watched = both.map(|(name, _)| name.clone()).collect();
     }
 
@@ -176,8 +179,7 @@ impl Membership {
             let absent = roll_call.is_some_and(|(since, _)| peer.heard_here < since);
             peer.state == State::Alive && (too_long || absent) && !self.watching.is_suspected(name)
         };
-        let silent: Vec<String> =
-            self.peers.iter().filter(is_silent).map(|(name, _)| name.clone()).collect();
+        let silent: Vec<String> = self.peers.iter().filter(is_silent).map(|(name, _)| name.clone()).collect();
         for name in silent {
             self.suspect(&name, now);
         }
@@ -262,8 +264,8 @@ impl Membership {
         if is_heard {
             return self.send(asker, Body::Heard(token));
         }
-        let asked = Token::For { asker: asker.to_owned(), token, until: now + REMEMBERED };
-        let own = self.watching.token(asked);
+        let theirs = Token::For { asker: asker.to_owned(), token, until: now + REMEMBERED };
+        let own = self.watching.token(theirs);
         self.send(who, Body::Ping(own));
     }
 

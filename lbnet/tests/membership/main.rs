@@ -44,7 +44,10 @@ fn all_meet_and_are_ready_within_milliseconds_and_at_the_latest_after_a_second()
         cluster.run(SECOND / 5);
         let missing = vec![name(4)];
         let ready = Event::Ready { missing };
-        assert!(cluster.story.iter().any(|(at, by, event)| *at > begun && *by == 3 && *event == ready), "seed {seed}");
+        assert!(
+            cluster.story.iter().any(|(at, by, event)| *at > begun && *by == 3 && *event == ready),
+            "seed {seed}"
+        );
     }
 }
 
@@ -133,7 +136,8 @@ fn who_stood_still_hears_everybody_before_it_goes_on_and_buries_nobody() {
         assert_eq!(deaths.len(), 4, "all others saw it silent");
         let of_others = (0..5).filter(|node| *node != 2).map(|node| cluster.deaths(node, begun).len());
         assert_eq!(of_others.sum::<usize>(), 0, "seed {seed}: it counts no silence of that time");
-        let story: Vec<&Event> = cluster.story.iter().filter(|it| it.0 > begun && it.1 == 2).map(|it| &it.2).collect();
+        let story: Vec<&Event> =
+            cluster.story.iter().filter(|it| it.0 > begun && it.1 == 2).map(|it| &it.2).collect();
         assert!(matches!(story[0], Event::StoodStill(_)), "{story:?}");
         assert_eq!(story.last(), Some(&&Event::Ready { missing: vec![] }), "seed {seed}");
         cluster.run(2 * SECOND);
@@ -150,7 +154,7 @@ fn who_is_back_before_it_is_missed_was_never_dead() {
         let begun = cluster.now;
         cluster.kill(1);
         cluster.run(SECOND / 5);
-        assert_eq!(cluster.member(0).records(&name(1)).map(|it| it.len()), Some(1));
+        assert_eq!(cluster.member(0).records(&name(1)).map(std::collections::BTreeMap::len), Some(1));
         cluster.start(1, 0..5, ());
         cluster.run(2 * SECOND);
         assert!(cluster.deaths(1, begun).is_empty(), "seed {seed}");

@@ -200,7 +200,7 @@ impl<N: FnMut(&Notice)> Running<N> {
                     self.apply(Change::Synced);
                 }
             }
-            Told::Failed(watch, error) => self.progress.failed(watch, error),
+            Told::Failed(watch, error) => self.progress.failed(watch, &error),
         }
     }
 

@@ -195,12 +195,12 @@ impl Running {
         }
     }
 
-    fn on_node(&mut self, name: &str, addresses: Option<BTreeSet<IpAddr>>) {
-        let before = match addresses.clone() {
-            Some(addresses) => self.places.insert(name.to_owned(), addresses),
+    fn on_node(&mut self, name: &str, addresses: Option<&BTreeSet<IpAddr>>) {
+        let before = match addresses {
+            Some(addresses) => self.places.insert(name.to_owned(), addresses.clone()),
             None => self.places.remove(name),
         };
-        if before != addresses {
+        if before.as_ref() != addresses {
             let others = self.places.iter().filter(|(name, _)| **name != self.settings.node);
             self.facts.set_nodes(others.flat_map(|(_, addresses)| addresses.iter().copied()).collect());
             if self.progress.is_done() {
@@ -221,7 +221,10 @@ impl Running {
                 self.apply(Change::MemberDown(name));
             }
             News::Happened(MemberEvent::StoodStill(time)) => {
-                tracing::warn!(?time, "this process stood still: it answers nothing until it has heard the others");
+                tracing::warn!(
+                    ?time,
+                    "this process stood still: it answers nothing until it has heard the others"
+                );
                 self.apply(Change::StoodStill);
             }
             News::Happened(MemberEvent::Ready { missing }) => {
@@ -308,7 +311,7 @@ impl Running {
             }
             Told::Change(Heard::Node(node)) => {
                 let (node, addresses) = *node;
-                self.on_node(&node.name, Some(addresses));
+                self.on_node(&node.name, Some(&addresses));
                 self.apply(Change::Node(node));
             }
             Told::Change(Heard::NodeGone(name)) => {
@@ -330,7 +333,7 @@ impl Running {
             Told::Absent(watch) => {
                 self.progress.absent(watch);
             }
-            Told::Failed(watch, error) => self.progress.failed(watch, error),
+            Told::Failed(watch, error) => self.progress.failed(watch, &error),
         }
     }
 
@@ -368,9 +371,8 @@ impl Running {
         }
         // What this node wrote before, and is not its own any more.
         let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
-        let names: BTreeSet<String> = keys
-            .map(|key| statuses::name(key, self.speaker.owns_second_family_alone(key)))
-            .collect();
+        let names: BTreeSet<String> =
+            keys.map(|key| statuses::name(key, self.speaker.owns_second_family_alone(key))).collect();
         for name in std::mem::take(&mut self.before).difference(&names) {
             self.statuses.want(name.clone(), None);
         }

@@ -155,9 +155,7 @@ async fn new(
 /// Removes an object, unless it is another node's by now.
 async fn remove(api: &Api<ServiceL2Status>, name: &str, node: &str) -> Result<(), kube::Error> {
     match api.get_opt(name).await? {
-        Some(stored) if is_of(&stored, node) => {
-            delete(api, &stored).await
-        }
+        Some(stored) if is_of(&stored, node) => delete(api, &stored).await,
         _ => Ok(()),
     }
 }

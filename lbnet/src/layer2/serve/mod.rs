@@ -138,7 +138,8 @@ impl Loop {
         let announcing = announcing.map(|at| self.breathing.map_or(at, |breathing| breathing.max(at)));
         // Without a permit there is nothing to announce; it is looked at again soon.
         let now = Instant::now();
-        let announcing = announcing.map(|at| if self.settings.permit.holds(now) { at } else { at.max(now + UNPERMITTED) });
+        let announcing =
+            announcing.map(|at| if self.settings.permit.holds(now) { at } else { at.max(now + UNPERMITTED) });
         let others =
             [self.ports.deadline(), self.probes.deadline(), self.conflicts.deadline(), self.retry_at];
         [announcing].into_iter().chain(others).flatten().min()
