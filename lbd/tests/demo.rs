@@ -27,7 +27,7 @@ fn every_step_of_the_walkthrough_is_verified_from_the_clients_side() {
     assert_eq!((&last["done"], &last["ok"]), (&Value::Bool(true), &Value::Bool(true)));
     assert!(last["ms"].as_f64().unwrap() < 20_000.0, "it is to take less than 20 s: {last}");
     let numbers: Vec<u64> = steps.iter().map(|step| step["step"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     for step in steps {
         assert!(step["ok"] == true && step["seen"].is_object() && step["ms"].is_number(), "{step}");
     }
@@ -55,6 +55,12 @@ fn every_step_of_the_walkthrough_is_verified_from_the_clients_side() {
         (&seen(8)["address"], &seen(8)["answers_after_last_delete"]),
         (&"192.168.3.253".into(), &0.into())
     );
+    let next = |what: &str| (seen(9)[what]["node"].clone(), seen(9)[what]["next"].clone());
+    for what in ["killed", "split", "drained"] {
+        let (node, next) = next(what);
+        assert!(node.is_string() && next.is_string() && node != next, "{what}: {node}, then {next}");
+    }
+    assert_eq!(seen(9)["split"]["owner"], seen(9)["split"]["next"], "who took over keeps it");
 }
 
 #[test]

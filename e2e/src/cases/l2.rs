@@ -24,9 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("tcp_and_udp_on_one_address", mixed).only_on(Kind::Real),
         case("the_status_names_the_node_that_answers_and_goes_with_the_service", status),
         case("the_status_of_a_node_that_never_returns_is_replaced", status_is_replaced),
-        case("a_service_that_moves_while_speakers_start_has_a_status", moves_at_the_start).not_yet(
-            "of two that write it within milliseconds, the former owner may remove the status for good",
-        ),
+        case("a_service_that_moves_while_speakers_start_has_a_status", moves_at_the_start),
         case("a_node_without_network_is_left", network_unavailable),
         case("a_node_without_network_does_not_get_the_address_back_when_it_returns", network_stays),
         case("fail_back_a_node_without_network_reclaims_the_address", network_reclaims),

@@ -281,7 +281,8 @@ impl<P: Process> Members<P> {
             else {
                 break;
             };
-            at_once = if at > self.now + Duration::from_micros(2) { 0 } else { at_once + 1 };
+            let stands = at <= self.now + Duration::from_micros(2) && arrival != Some(at);
+            at_once = if stands { at_once + 1 } else { 0 };
             assert!(at_once < BUSY, "the nodes are busy without end: {next:?} is due at {:?}", self.now);
             self.now = self.now.max(at);
             if arrival == Some(at) {

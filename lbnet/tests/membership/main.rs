@@ -205,7 +205,7 @@ fn who_leaves_is_gone_at_once_and_those_who_are_not_configured_are_found() {
 }
 
 #[test]
-fn heartbeats_of_a_node_are_as_many_among_a_thousand_as_among_ten() {
+fn a_node_sends_as_many_heartbeats_among_a_hundred_as_among_ten() {
     let mut of = Vec::new();
     for count in [10, 100] {
         let mut cluster = started(count, Settings::default(), Weather::fair(), 1);
