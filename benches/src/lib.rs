@@ -10,6 +10,7 @@ pub mod asker;
 pub mod bare;
 pub mod baseline;
 pub mod cluster;
+pub mod failover;
 pub mod figures;
 pub mod packet;
 pub mod process;

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use benches::asker::Asker;
 use benches::cluster::{self, Plan, Server};
 use benches::site::Result;
-use benches::{Figure, Group};
+use benches::{Figure, Group, failover};
 use clap::{Args, Parser, Subcommand};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tokio::task::LocalSet;
 
 /// What this project promises in figures, measured on this machine.
 #[derive(Debug, Parser)]
@@ -26,6 +27,22 @@ enum Command {
         /// Measure only these
         #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
         only: Vec<Group>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure how long nobody answers when the owner of an address fails or gives it up
+    Failover {
+        /// Nodes with a speaker
+        #[arg(long, value_name = "COUNT", default_value_t = 3)]
+        #[arg(value_parser = clap::value_parser!(u8).range(2..=60))]
+        nodes: u8,
+        /// How often each is done
+        #[arg(long, value_name = "COUNT", default_value_t = 10)]
+        runs: usize,
+        /// Milliseconds between heartbeats
+        #[arg(long, value_name = "MS", default_value_t = 100)]
+        heartbeat: u64,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
@@ -66,6 +83,10 @@ fn main() -> ExitCode {
             // No thread exists yet: some figures are taken in network namespaces.
             (lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::measure(&groups)), json)
         }
+        Command::Failover { nodes, runs, heartbeat, json } => {
+            let plan = failover::Plan { nodes, runs, heartbeat };
+            (lblab::sandbox::enter().map_err(Into::into).and_then(|()| failing_over(&plan)), json)
+        }
         Command::Cluster(arguments) => (in_cluster(&arguments), arguments.json),
     };
     match measured.and_then(|figures| Ok(print(&figures, json)?)) {
@@ -75,6 +96,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn failing_over(plan: &failover::Plan) -> Result<Vec<Figure>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, failover::measure(plan))
 }
 
 fn in_cluster(arguments: &ClusterArguments) -> Result<Vec<Figure>> {

@@ -10,7 +10,9 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use lbk8s::Store;
 use lbk8s::store::Verb;
+use lblab::Host;
 use lblab::sandbox::Process;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -103,8 +105,17 @@ impl Served {
     /// # Errors
     /// What the system says.
     pub async fn speaker(&self, site: &Site) -> Result<Lbd> {
-        let command = self.command(&["speaker", "--node-name", site.node.name(), "--insecure-membership"])?;
-        Ok(Lbd(site.node.start("speaker", command).await?))
+        self.speaker_on(&site.node, &[]).await
+    }
+
+    /// Starts `lbd speaker` on a host, as the node of its name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn speaker_on(&self, host: &Host, arguments: &[&str]) -> Result<Lbd> {
+        let mut command = self.command(&["speaker", "--node-name", host.name(), "--insecure-membership"])?;
+        command.args(arguments);
+        Ok(Lbd(host.start(format!("the speaker of {}", host.name()), command).await?))
     }
 
     fn command(&self, role: &[&str]) -> Result<Command> {
@@ -134,6 +145,22 @@ impl Drop for Served {
 pub struct Lbd(Process);
 
 impl Lbd {
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(self.0.signal(signal)?)
+    }
+
+    /// Kills it without a word.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn kill(&mut self) -> Result<()> {
+        Ok(self.0.child().kill()?)
+    }
+
     /// The most bytes that it has had in memory so far.
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Controller(ControllerArguments),
     /// Answer on this node for the addresses it owns (on every node)
     Speaker(SpeakerArguments),
+    /// Send the addresses of a node elsewhere before it is worked on, without a question unanswered
+    Drain(DrainArguments),
     /// Show what every Service of manifests would get, and why; needs no cluster
     #[command(after_help = VERDICTS)]
     Plan(PlanArguments),
@@ -356,6 +358,22 @@ pub(crate) struct ControllerArguments {
     /// Give addresses without holding the Lease: for tests of what happens when two do
     #[arg(long, hide = true)]
     pub(crate) without_lease: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArguments {
+    /// The node, as its Node object is called
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// Let it answer again
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Use the store at this address (`lbd run --listen`), without a kubeconfig
+    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
+    pub(crate) server: Option<http::Uri>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The way to the API server.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -15,7 +16,15 @@ const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A client for what the arguments name: a store, a kubeconfig, the cluster around us, or the user's default.
 pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failure> {
-    let mut config = match (&arguments.server, &arguments.kubeconfig) {
+    connect_to(arguments.server.as_ref(), arguments.kubeconfig.as_deref()).await
+}
+
+/// The same for these two arguments.
+pub(crate) async fn connect_to(
+    server: Option<&http::Uri>,
+    kubeconfig: Option<&Path>,
+) -> Result<Client, Failure> {
+    let mut config = match (server, kubeconfig) {
         (Some(url), _) => Config::new(url.clone()),
         (None, Some(file)) => {
             let fail = |error: kube::config::KubeconfigError| {

@@ -30,6 +30,14 @@ pub(crate) enum Failure {
     /// There is no way to the API server.
     #[error("cannot find the API server: {0}\nGive --server URL, --kubeconfig FILE, or run inside a cluster")]
     Client(String),
+    /// A node cannot be drained.
+    #[error("node {node} cannot be drained: {why}")]
+    Drain {
+        /// The node.
+        node: String,
+        /// What the API server said.
+        why: String,
+    },
     /// The demo saw something else than it should.
     #[error("the demo failed at step {step}: {why}")]
     Demo {

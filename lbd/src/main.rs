@@ -8,6 +8,7 @@ mod client;
 mod columns;
 mod controller;
 mod demo;
+mod drain;
 mod exit;
 mod host;
 mod install;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Controller(arguments) => controller::main(arguments),
         Command::Speaker(arguments) => speaker::main(arguments),
+        Command::Drain(arguments) => drain::main(&arguments),
         Command::Plan(arguments) => offline::plan::main(&arguments),
         Command::Check(arguments) => offline::check::main(&arguments),
         Command::Explain(arguments) => offline::explain::main(&arguments),

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             Case::new("without_raw_sockets_addresses_are_given_all_the_same", no_raw_sockets),
             Case::new("a_port_in_use_is_named_and_the_rest_goes_on", port_in_use),
             Case::new("a_half_written_file_takes_nothing_away", half_written),
+            Case::new("a_drained_node_answers_as_long_as_no_other_can_and_a_stranger_is_named", drained),
         ]
     })
 }
@@ -334,6 +335,23 @@ async fn port_in_use() -> Outcome {
     let mut running = run(&site, &["--listen", "127.0.0.1:8099"]).await?;
     running.says(&["127.0.0.1:8099", "Address already in use", "Choose another port"]).await?;
     still_serves(&site, &mut running).await
+}
+
+async fn drained() -> Outcome {
+    let site = site("drained").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    let mut running = run(&site, &["--listen", "127.0.0.1:8098", "--node-name", "vm"]).await?;
+    still_serves(&site, &mut running).await?;
+    for (node, says) in [
+        ("nobody", "node nobody cannot be drained: nodes \"nobody\" not found"),
+        ("vm", "other nodes take over what vm answers for"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+        command.args(["drain", node, "--server", "http://127.0.0.1:8098"]);
+        let drain = Running::start(&site.node, "lbd drain", command).await;
+        drain.map_err(|error| error.to_string())?.says(&[says]).await?;
+    }
+    site.answers(VIP, true).await
 }
 
 async fn half_written() -> Outcome {

@@ -58,7 +58,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// Silence is noticed after 0.33 s, and a death declared after 0.48 s at the latest.
+    /// Silence is noticed after 0.32 s, and a death declared after 0.44 s at the latest.
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(100),
@@ -82,13 +82,13 @@ impl Settings {
     /// After so long without a word a node is held to be silent.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        self.interval * self.misses + self.interval / 3
+        self.interval * self.misses + self.interval / 5
     }
 
     /// How long answers are waited for.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        self.interval * 3 / 4
+        self.interval * 3 / 5
     }
 }
 

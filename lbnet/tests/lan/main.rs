@@ -7,6 +7,8 @@ mod conflicts;
 mod echo;
 mod filters;
 mod kernel;
+#[cfg(feature = "membership")]
+mod members;
 mod ndp;
 mod segments;
 mod site;
@@ -25,6 +27,8 @@ fn main() -> std::process::ExitCode {
             echo::cases(),
             filters::cases(),
             kernel::cases(),
+            #[cfg(feature = "membership")]
+            members::cases(),
             ndp::cases(),
             segments::cases(),
             starting::cases(),
