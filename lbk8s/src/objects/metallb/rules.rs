@@ -47,14 +47,20 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
             "matchExpressions": {
                 "type": "array",
                 "maxItems": 128,
+                "x-kubernetes-list-type": "set",
                 "items": {
                     "type": "object",
                     "required": ["key", "operator"],
                     "properties": {
                         "key": {"type": "string"},
                         "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
-                        "values": {"type": "array", "items": {"type": "string"}},
+                        "values": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "x-kubernetes-list-type": "set",
+                        },
                     },
+                    "x-kubernetes-map-type": "atomic",
                     "x-kubernetes-validations": [{"rule": EXPRESSION, "message": EXPRESSION_MESSAGE}],
                 },
             },
@@ -63,9 +69,14 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Label selectors, one of which has to match.
+/// Label selectors, one of which has to match, each once.
 pub(super) fn selectors(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "array", "maxItems": 512, "items": selector(generator)})
+    json_schema!({
+        "type": "array",
+        "maxItems": 512,
+        "items": selector(generator),
+        "x-kubernetes-list-type": "set",
+    })
 }
 
 /// Conditions as in every object of Kubernetes, one of each type.
