@@ -85,7 +85,7 @@ fn a_claim_stays_though_a_better_node_comes_and_is_followed_when_its_node_dies()
     says(&mut own, &third, &[(ip(1), 7)]);
     let all = nodes(&["a", "b", "c"]);
     assert_eq!(own.settle(ip(1), &among(ip(1), &all, None), &[], SECOND), theirs(&third, true));
-    says(&mut own, &third, &[]);
+    own.set_gone(&third);
     let left: Vec<Node> = all.iter().filter(|node| node.name != third).cloned().collect();
     let died = Cause::Died { node: third.clone() };
     assert_eq!(
@@ -93,7 +93,62 @@ fn a_claim_stays_though_a_better_node_comes_and_is_followed_when_its_node_dies()
         Verdict::Ours { taken: Some(died) }
     );
     assert_eq!(own.own(), Table::from([(ip(1), 8)]), "under the next epoch");
-    let _ = second;
+    // One that gave it up by itself did not die.
+    let mut own = claims(&first);
+    says(&mut own, &second, &[(ip(1), 7)]);
+    says(&mut own, &second, &[]);
+    let first_again = Verdict::Ours { taken: Some(Cause::First) };
+    assert_eq!(own.settle(ip(1), &among(ip(1), &all, None), &[], SECOND), first_again);
+}
+
+#[test]
+fn who_must_not_answer_any_more_does_so_for_a_second_at_most() {
+    let [first, _, _] = order();
+    let all = nodes(&["a", "b", "c"]);
+    let mut own = claims(&first);
+    own.settle(ip(1), &among(ip(1), &all, None), &[], SECOND);
+    let others: Vec<Node> = all.iter().filter(|node| node.name != first).cloned().collect();
+    let without = among(ip(1), &others, None);
+    assert_eq!(own.settle(ip(1), &without, &[], 2 * SECOND), Verdict::Ours { taken: None });
+    assert_eq!(own.deadline(), Some(2 * SECOND + PATIENCE));
+    let verdict = own.settle(ip(1), &without, &[], 2 * SECOND + PATIENCE);
+    assert!(matches!(verdict, Verdict::Theirs { claimed: false, .. }), "{verdict:?}");
+    assert_eq!(own.own(), Table::new());
+}
+
+#[test]
+fn if_the_better_ones_do_not_take_it_whoever_answers_stays() {
+    let [first, _, third] = order();
+    let mut all = nodes(&["a", "b", "c"]);
+    let mut own = claims(&third);
+    own.restore(Table::from([(ip(1), 4)]));
+    all.iter_mut().find(|node| node.name == third).unwrap().last_choice = true;
+    all.iter_mut().find(|node| node.name == first).unwrap().last_choice = true;
+    let drained = among(ip(1), &all, None);
+    for second in 1..20 {
+        let verdict = own.settle(ip(1), &drained, &[], second * SECOND);
+        assert!(matches!(verdict, Verdict::Ours { .. }), "{verdict:?}");
+    }
+    assert_eq!(own.own(), Table::from([(ip(1), 4)]), "under the epoch that it had");
+}
+
+#[test]
+fn addresses_that_belong_together_come_together_again() {
+    let (v4, v6) = (ip(1), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]));
+    let all = nodes(&["a", "b"]);
+    let mut own = claims("b");
+    own.restore(Table::from([(v6, 1)]));
+    says(&mut own, "a", &[(v4, 1)]);
+    own.settle(v4, &among(v4, &all, None), &[v6], SECOND);
+    // It answers until the other one has both.
+    assert!(matches!(own.settle(v6, &among(v6, &all, None), &[v4], SECOND), Verdict::Ours { .. }));
+    assert_eq!(own.owner(v6), Some("a"));
+    let mut other = claims("a");
+    other.restore(Table::from([(v4, 1)]));
+    says(&mut other, "b", &[(v6, 1)]);
+    other.settle(v4, &among(v4, &all, None), &[v6], SECOND);
+    let verdict = other.settle(v6, &among(v6, &all, None), &[v4], SECOND);
+    assert!(matches!(verdict, Verdict::Ours { taken: Some(_) }), "{verdict:?}");
 }
 
 #[test]

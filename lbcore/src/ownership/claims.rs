@@ -131,8 +131,11 @@ pub struct Claims {
     better: BTreeMap<IpAddr, (String, Duration)>,
     /// How often this node took an address from a living one, and when last.
     takes: BTreeMap<IpAddr, (u32, Duration)>,
-    /// When to look at an address again.
+    /// When to look at an address again, and the same by time.
     wake: BTreeMap<IpAddr, Duration>,
+    wakes: BTreeSet<(Duration, IpAddr)>,
+    /// Since when this node answers for an address although it must not any more.
+    unfit: BTreeMap<IpAddr, Duration>,
     /// Addresses whose claim by this node has changed.
     to_tell: BTreeSet<IpAddr>,
 }
@@ -163,6 +166,8 @@ impl Claims {
             better: BTreeMap::new(),
             takes: BTreeMap::new(),
             wake: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            unfit: BTreeMap::new(),
             to_tell: BTreeSet::new(),
         }
     }
@@ -197,6 +202,7 @@ impl Claims {
             before.keys().filter(|address| !table.contains_key(address)).copied().collect();
         for address in &given_up {
             self.unclaim(*address, node);
+            self.end_well(*address, node);
         }
         for (address, epoch) in &table {
             if before.get(address) != Some(epoch) {
@@ -215,6 +221,29 @@ impl Claims {
         (touched, given_up)
     }
 
+    /// A node is not heard any more, and what it claimed counts no longer. Returns as [`Claims::set`] does.
+    pub fn set_gone(&mut self, node: &str) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+        let table = self.of.remove(node).unwrap_or_default();
+        for address in table.keys() {
+            self.unclaim(*address, node);
+        }
+        let addresses: BTreeSet<IpAddr> = table.into_keys().collect();
+        (addresses.clone(), addresses)
+    }
+
+    /// Whether anybody is known to have answered for an address.
+    #[must_use]
+    pub fn was_claimed(&self, address: IpAddr) -> bool {
+        self.last.contains_key(&address)
+    }
+
+    /// A claim was given up by its node itself: whoever is next does not follow one that died.
+    fn end_well(&mut self, address: IpAddr, node: &str) {
+        if let Some(last) = self.last.get_mut(&address).filter(|last| last.1 == node) {
+            last.1.clear();
+        }
+    }
+
     fn unclaim(&mut self, address: IpAddr, node: &str) {
         if let Some(nodes) = self.claimed.get_mut(&address) {
             nodes.remove(node);
@@ -231,7 +260,8 @@ impl Claims {
         self.expected.remove(&address);
         self.better.remove(&address);
         self.takes.remove(&address);
-        self.wake.remove(&address);
+        self.unfit.remove(&address);
+        self.sleep(address);
         if !self.claimed.contains_key(&address) {
             self.last.remove(&address);
         }
@@ -239,23 +269,30 @@ impl Claims {
 
     /// The addresses that are to be looked at again by now.
     pub fn due(&mut self, now: Duration) -> BTreeSet<IpAddr> {
-        let due: BTreeSet<IpAddr> =
-            self.wake.iter().filter(|(_, at)| **at <= now).map(|(address, _)| *address).collect();
-        self.wake.retain(|_, at| *at > now);
+        let mut due = BTreeSet::new();
+        while let Some((_, address)) = self.wakes.first().filter(|(at, _)| *at <= now).copied() {
+            self.sleep(address);
+            due.insert(address);
+        }
         due
     }
 
     /// When the next address is to be looked at again.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.wake.values().min().copied()
+        self.wakes.first().map(|(at, _)| *at)
     }
 
     /// Who claims an address under the highest epoch, among the nodes that live.
     #[must_use]
     pub fn holder(&self, address: IpAddr) -> Option<(&str, u64)> {
+        self.holder_by(address, address)
+    }
+
+    /// The same where addresses belong together: `key` is the lowest of them, and decides between equal epochs for all.
+    fn holder_by(&self, address: IpAddr, key: IpAddr) -> Option<(&str, u64)> {
         let nodes = self.claimed.get(&address)?.iter();
-        let best = nodes.max_by_key(|(node, epoch)| (**epoch, rendezvous(node, address), (*node).clone()));
+        let best = nodes.max_by_key(|(node, epoch)| (**epoch, rendezvous(node, key), (*node).clone()));
         best.map(|(node, epoch)| (node.as_str(), *epoch))
     }
 
@@ -280,7 +317,7 @@ impl Claims {
         beside: &[IpAddr],
         now: Duration,
     ) -> Verdict {
-        self.wake.remove(&address);
+        self.sleep(address);
         let restored = self.restored.remove(&address);
         let Some(best) = ownership.candidates.first().map(|best| best.standing) else {
             self.expected.remove(&address);
@@ -289,11 +326,14 @@ impl Claims {
             self.set_owner(address, None);
             return Verdict::Nobody;
         };
-        let holder = self.holder(address).map(|(node, _)| node.to_owned());
+        let key = beside.iter().copied().chain([address]).min().unwrap_or(address);
+        let holder = self.holder_by(address, key).map(|(node, _)| node.to_owned());
         if let Some(holder) = &holder
             && self.may_stay(address, holder, ownership, best, now)
+            && !self.is_elsewhere(key, address, holder, ownership, best)
         {
             self.expected.remove(&address);
+            self.unfit.remove(&address);
             self.set_owner(address, Some(holder));
             if *holder == self.me {
                 return Verdict::Ours { taken: restored.then_some(Cause::Restored) };
@@ -302,7 +342,7 @@ impl Claims {
             self.drop_own(address);
             return Verdict::Theirs { node: holder.clone(), claimed: true };
         }
-        let successor = self.successor(address, ownership, beside, best, now);
+        let successor = self.successor(address, holder.as_deref(), ownership, beside, now);
         if holder.as_ref() == Some(&successor) {
             // Better ones were given the chance, and did not take it.
             self.expected.remove(&address);
@@ -322,12 +362,30 @@ impl Claims {
         self.wake_at(address, now + PATIENCE.saturating_sub(waited.unwrap_or_default()));
         let is_holder = holder.as_deref() == Some(&*self.me);
         let is_fit = ownership.candidates.iter().any(|candidate| candidate.node == self.me);
+        let unfit = (is_holder && !is_fit).then(|| *self.unfit.entry(address).or_insert(now));
         // The one before answers until the next one does; if it must not, then not for long.
-        if is_holder && (is_fit || waited.is_none_or(|waited| waited < PATIENCE)) {
+        if is_holder && unfit.is_none_or(|since| now < since + PATIENCE) {
+            if let Some(since) = unfit {
+                self.wake_at(address, since + PATIENCE);
+            }
             return Verdict::Ours { taken: None };
         }
+        self.unfit.remove(&address);
         self.drop_own(address);
         Verdict::Theirs { node: successor, claimed: false }
+    }
+
+    /// Whether the address that this one belongs to is answered by another node, which could answer for both.
+    fn is_elsewhere(
+        &self,
+        key: IpAddr,
+        address: IpAddr,
+        holder: &str,
+        ownership: &Ownership,
+        best: Standing,
+    ) -> bool {
+        let first = self.holder(key).filter(|_| key != address && self.failback != Failback::Always);
+        first.is_some_and(|(first, _)| first != holder && standing_of(ownership, first) == Some(best))
     }
 
     /// Whether the one who answers stays: it is as good as any.
@@ -375,9 +433,9 @@ impl Claims {
     fn successor(
         &mut self,
         address: IpAddr,
+        holder: Option<&str>,
         ownership: &Ownership,
         beside: &[IpAddr],
-        best: Standing,
         now: Duration,
     ) -> String {
         if let Some(expected) = self.expected.get_mut(&address)
@@ -387,19 +445,23 @@ impl Claims {
         }
         let late = |node: &str| self.expected.get(&address).is_some_and(|it| it.late.contains(node));
         let prompt: Vec<&Candidate> = ownership.candidates.iter().filter(|it| !late(&it.node)).collect();
-        let best: Vec<&Candidate> = prompt.iter().copied().filter(|it| it.standing == best).collect();
-        // If none of the best took it, the others may; and if nobody did, all have another chance.
-        let all: Vec<&Candidate> = ownership.candidates.iter().collect();
         let nobody = prompt.is_empty();
-        let among = [best, prompt, all].into_iter().find(|among| !among.is_empty()).unwrap_or_default();
+        // If nobody took it, all have another chance.
+        let left = if nobody { ownership.candidates.iter().collect() } else { prompt };
+        // The best of those that are left; they come in the order of their standing.
+        let best = left.first().map(|it| it.standing);
+        let among: Vec<&Candidate> = left.into_iter().filter(|it| Some(it.standing) == best).collect();
         if nobody {
             self.expected.remove(&address);
         }
+        // Whoever answers stays, if those that are better did not take it.
+        let some_late = self.expected.get(&address).is_some_and(|it| !it.late.is_empty());
+        let stays = holder.filter(|holder| some_late && among.iter().any(|it| it.node == **holder));
         let with_others = beside.iter().filter_map(|other| self.owner.get(other));
         let together =
             with_others.into_iter().find(|node| among.iter().any(|candidate| candidate.node == **node));
-        let node = match together {
-            Some(node) if self.failback != Failback::Always => node.clone(),
+        let node = match stays.map(str::to_owned).as_ref().or(together) {
+            Some(node) if stays.is_some() || self.failback != Failback::Always => node.clone(),
             _ => self.least_laden(address, &among).to_owned(),
         };
         let known = self.expected.get(&address).is_some_and(|expected| expected.node == node);
@@ -482,6 +544,7 @@ impl Claims {
         {
             let me = self.me.clone();
             self.unclaim(address, &me);
+            self.end_well(address, &me);
             self.to_tell.insert(address);
         }
     }
@@ -504,8 +567,17 @@ impl Claims {
     }
 
     fn wake_at(&mut self, address: IpAddr, at: Duration) {
-        let known = self.wake.entry(address).or_insert(at);
-        *known = at.min(*known);
+        let at = self.wake.get(&address).map_or(at, |known| at.min(*known));
+        self.sleep(address);
+        self.wake.insert(address, at);
+        self.wakes.insert((at, address));
+    }
+
+    /// Nothing wakes an address any more.
+    fn sleep(&mut self, address: IpAddr) {
+        if let Some(at) = self.wake.remove(&address) {
+            self.wakes.remove(&(at, address));
+        }
     }
 }
 

@@ -38,8 +38,10 @@ pub struct Node {
     pub drained: bool,
     /// No pods are placed on it (`spec.unschedulable`); ownership does not look at this.
     pub cordoned: bool,
-    /// It answers only if no other can: it is being drained, or its speaker is about to end.
+    /// It answers only if no other can: it is being drained.
     pub last_choice: bool,
+    /// Its speaker is about to end: any other is better.
+    pub leaving: bool,
     /// Its interfaces that can answer, as its speaker tells of them; `None` if none has told of them yet.
     pub interfaces: Option<Vec<Interface>>,
 }
@@ -143,15 +145,20 @@ pub struct Candidate {
     pub ready: bool,
     /// Whether it answers only if no other can.
     pub last_choice: bool,
+    /// Whether its speaker is about to end.
+    pub leaving: bool,
     /// What is known of the way from the address's LAN to the node.
     pub reach: Reach,
     /// How good a choice it is: among those of the same standing the order of rendezvous decides.
     pub standing: Standing,
 }
 
-/// How good a choice a candidate is: the higher, the better.
+/// How good a choice a candidate is: the higher, the better. What is said first counts first.
+#[expect(clippy::struct_excessive_bools, reason = "each is a rank of its own")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
+    /// Its speaker is not about to end.
+    pub staying: bool,
     /// It can answer for the service's other family too, if any candidate can.
     pub fits_all: bool,
     /// It has a ready endpoint of every service that wants its traffic kept on the node.
@@ -313,7 +320,8 @@ pub fn elect_beside(
             None => (false, candidate.weight),
         };
         let willing = !candidate.last_choice;
-        candidate.standing = Standing { fits_all, ready: candidate.ready, willing, weight };
+        let (staying, ready) = (!candidate.leaving, candidate.ready);
+        candidate.standing = Standing { staying, fits_all, ready, willing, weight };
     }
     own.candidates.sort_by_cached_key(|candidate| {
         let hash = rendezvous(&candidate.node, key);
@@ -426,6 +434,7 @@ fn suits(
         weight,
         ready: all_ready,
         last_choice: node.last_choice,
+        leaving: node.leaving,
         reach,
         standing: Standing::default(),
     })

@@ -244,7 +244,7 @@ impl Speaker {
 
     /// Takes in a change; what is to be done about it. Only addresses that the change is about are looked at.
     pub fn apply(&mut self, change: Change) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let (mut effects, mut kept) = (Vec::new(), BTreeSet::new());
         let touched = match change {
             Change::Config(change) => {
                 let changed = self.config.apply(*change);
@@ -264,15 +264,26 @@ impl Speaker {
             Change::Facts(name, _) if self.tells_itself(&name) => BTreeSet::new(),
             Change::Facts(name, interfaces) => self.set_interfaces(name, interfaces),
             Change::OwnFacts(interfaces) => self.set_own_interfaces(interfaces),
-            Change::MemberUp(name) => self.set_alive(&name, true),
-            Change::MemberDown(name) => self.set_alive(&name, false),
+            Change::MemberUp(name) => self.set_alive(&name),
+            Change::MemberDown(name) => {
+                let (touched, again) = self.set_gone(&name);
+                effects = again;
+                touched
+            }
             Change::Member(name, told) => {
                 let (touched, again) = self.hear(&name, *told);
                 effects = again;
                 touched
             }
-            Change::Joined => self.set_joined(true),
-            Change::StoodStill => self.set_joined(false),
+            Change::Joined => {
+                let (touched, tell_anew) = self.set_joined();
+                kept = if tell_anew { self.owned.keys().copied().collect() } else { BTreeSet::new() };
+                touched
+            }
+            Change::StoodStill => {
+                self.set_stood_still();
+                BTreeSet::new()
+            }
             Change::Time(now) => self.set_time(now),
             Change::Leave => self.set_leaving(),
             Change::Taken(node, addresses) => {
@@ -309,6 +320,8 @@ impl Speaker {
         let beside: Vec<IpAddr> = touched.iter().flat_map(|address| self.beside(*address)).collect();
         let touched: BTreeSet<IpAddr> = touched.into_iter().chain(beside).collect();
         effects.extend(touched.into_iter().flat_map(|address| self.settle(address)).collect::<Vec<_>>());
+        let kept = kept.into_iter().filter(|address| self.owned.contains_key(address));
+        effects.extend(kept.map(|address| Effect::AnnounceAgain { address }));
         effects
     }
 
@@ -463,13 +476,17 @@ impl Speaker {
     fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
         let ownership = self.ownership(address);
         let apart = ownership.as_ref().is_some_and(|ownership| ownership.apart);
+        // Who has answered for an address has asked before whether it was free.
+        let was_claimed = self.team.as_ref().is_some_and(|team| team.claims.was_claimed(address));
         let decided = self.decide(address, ownership.as_ref());
         let (wanted, why) = decided.map_or((None, None), |(interfaces, why)| (Some(interfaces), why));
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
         // As long as nobody can answer for it, it has had no owner yet.
         let is_settled = ownership.as_ref().is_none_or(|ownership| ownership.owner().is_some());
-        let was_taken = self.taken.values().any(|addresses| addresses.contains(&address));
-        let is_new = is_settled && self.given.remove(&address) || was_taken;
+        let is_taken =
+            self.taken.iter().any(|(node, addresses)| self.is_heard(node) && addresses.contains(&address));
+        let is_given = is_settled && self.given.remove(&address);
+        let is_new = (is_given || is_taken) && !was_claimed;
         let before = self.owned.remove(&address);
         let told = before.iter().flat_map(|owned| &owned.told);
         let users = self.users.of(&address).to_vec();

@@ -1,6 +1,6 @@
 //! The speakers together: who lives, who claims what, and what that makes of this one.
 //!
-//! What members tell of themselves are records by key: [`FACTS`], [`LEAVING`], and one for each address they claim.
+//! What members tell of themselves are records by key: [`FACTS`], [`READY`], [`LEAVING`], and one for each address they claim.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,6 +15,8 @@ use crate::objects::facts::NodeFactsFields;
 
 /// The record with the interfaces of a node, in the form of its `NodeFacts`.
 pub const FACTS: &str = "facts";
+/// The record of a speaker that knows the world and answers for what it claims. Without it, it takes nothing over.
+pub const READY: &str = "ready";
 /// The record of a speaker that is about to end.
 pub const LEAVING: &str = "leaving";
 const CLAIM: &str = "claim/";
@@ -26,6 +28,8 @@ pub struct Told {
     pub claims: Table,
     /// What it is like; nothing if it has not told, or in a way that cannot be read.
     pub facts: Option<NodeFactsFields>,
+    /// It knows the world, and answers for what it claims.
+    pub ready: bool,
     /// It is about to end.
     pub leaving: bool,
 }
@@ -41,6 +45,7 @@ impl Told {
         Self {
             claims: records.iter().filter_map(claim).collect(),
             facts: records.get(FACTS).and_then(|facts| serde_json::from_slice(facts).ok()),
+            ready: records.contains_key(READY),
             leaving: records.contains_key(LEAVING),
         }
     }
@@ -57,11 +62,14 @@ pub fn claim(address: IpAddr, epoch: Option<u64>) -> (String, Option<Vec<u8>>) {
 pub(super) struct Team {
     pub(super) claims: Claims,
     alive: BTreeSet<String>,
+    ready: BTreeSet<String>,
     leaving: BTreeSet<String>,
     /// Those whose interfaces are known from themselves.
     told: BTreeSet<String>,
     /// Everybody who was expected has been heard: this speaker may claim.
     joined: bool,
+    /// It stood still, and does not know yet what others did meanwhile.
+    stood_still: bool,
     now: Duration,
 }
 
@@ -70,9 +78,11 @@ impl Team {
         Self {
             claims: Claims::new(me, failback),
             alive: BTreeSet::new(),
+            ready: BTreeSet::new(),
             leaving: BTreeSet::new(),
             told: BTreeSet::new(),
             joined: false,
+            stood_still: false,
             now: Duration::ZERO,
         }
     }
@@ -104,9 +114,10 @@ impl Speaker {
         self.team.is_some() && self.owned.keys().any(others)
     }
 
-    /// Whether a node's speaker is heard; always, where speakers do not listen to each other.
+    /// Whether a node's speaker is heard and can take something over; always, where speakers do not listen to each other.
     pub(super) fn is_heard(&self, node: &str) -> bool {
-        self.team.as_ref().is_none_or(|team| node == self.node || team.alive.contains(node))
+        let heard = |team: &Team| team.alive.contains(node) && team.ready.contains(node);
+        self.team.as_ref().is_none_or(|team| node == self.node || heard(team))
     }
 
     pub(super) fn is_leaving(&self, node: &str) -> bool {
@@ -133,11 +144,27 @@ impl Speaker {
         self.synced && self.team.as_ref().is_none_or(|team| team.joined)
     }
 
-    pub(super) fn set_joined(&mut self, joined: bool) -> BTreeSet<IpAddr> {
+    /// Everybody has been heard. If that was so before, and this speaker stood still since: others may have told the LAN
+    /// meanwhile that they answer for what is this node's still, so it is told anew.
+    pub(super) fn set_joined(&mut self) -> (BTreeSet<IpAddr>, bool) {
+        let Some(team) = &mut self.team else { return (BTreeSet::new(), false) };
+        team.joined = true;
+        let stood_still = std::mem::take(&mut team.stood_still);
+        (self.all_addresses(), stood_still)
+    }
+
+    pub(super) fn set_stood_still(&mut self) {
         if let Some(team) = &mut self.team {
-            team.joined = joined;
+            team.stood_still |= team.joined;
+            team.joined = false;
         }
-        if joined { self.all_addresses() } else { BTreeSet::new() }
+    }
+
+    /// It is so late now, for whatever comes next.
+    pub fn set_clock(&mut self, now: Duration) {
+        if let Some(team) = &mut self.team {
+            team.now = now;
+        }
     }
 
     /// A moment after whenever this speaker began.
@@ -150,18 +177,28 @@ impl Speaker {
         self.team.as_mut().map(|team| team.claims.due(now)).unwrap_or_default()
     }
 
-    pub(super) fn set_alive(&mut self, name: &str, alive: bool) -> BTreeSet<IpAddr> {
+    pub(super) fn set_alive(&mut self, name: &str) -> BTreeSet<IpAddr> {
         let Some(team) = &mut self.team else { return BTreeSet::new() };
-        let changed = if alive { team.alive.insert(name.to_owned()) } else { team.alive.remove(name) };
-        let mut touched = BTreeSet::new();
-        if !alive {
-            team.leaving.remove(name);
-            touched = team.claims.set(name, Table::new()).0;
-        }
-        if changed {
+        if team.alive.insert(name.to_owned()) { self.mark(name) } else { BTreeSet::new() }
+    }
+
+    /// A member is not heard any more; the addresses that are touched, and what is to be told of ours that it had too.
+    pub(super) fn set_gone(&mut self, name: &str) -> (BTreeSet<IpAddr>, Vec<Effect>) {
+        let Some(team) = &mut self.team else { return Default::default() };
+        team.leaving.remove(name);
+        team.ready.remove(name);
+        let was_alive = team.alive.remove(name);
+        let (mut touched, had) = team.claims.set_gone(name);
+        if was_alive {
             touched.extend(self.mark(name));
         }
-        touched
+        (touched, self.announce_again(had))
+    }
+
+    /// Whoever had these too may have had the last word with a neighbour.
+    fn announce_again(&self, addresses: BTreeSet<IpAddr>) -> Vec<Effect> {
+        let ours = addresses.into_iter().filter(|address| self.owned.contains_key(address));
+        ours.map(|address| Effect::AnnounceAgain { address }).collect()
     }
 
     /// A member tells this of itself; the addresses that are touched, and what it has given up of ours.
@@ -171,18 +208,18 @@ impl Speaker {
             return Default::default();
         }
         let (mut touched, given_up) = team.claims.set(name, told.claims);
-        let leaving =
-            if told.leaving { team.leaving.insert(name.to_owned()) } else { team.leaving.remove(name) };
+        let note = |names: &mut BTreeSet<String>, is_so: bool| {
+            if is_so { names.insert(name.to_owned()) } else { names.remove(name) }
+        };
+        let changed = note(&mut team.leaving, told.leaving) | note(&mut team.ready, told.ready);
         if let Some(facts) = &told.facts {
             team.told.insert(name.to_owned());
             touched.extend(self.set_interfaces(name.to_owned(), Some(facts.interfaces())));
         }
-        if leaving {
+        if changed {
             touched.extend(self.mark(name));
         }
-        // Whoever had it may have had the last word with a neighbour.
-        let again = given_up.into_iter().filter(|address| self.owned.contains_key(address));
-        (touched, again.map(|address| Effect::AnnounceAgain { address }).collect())
+        (touched, self.announce_again(given_up))
     }
 
     /// This speaker is about to end: others take what it has.
@@ -202,10 +239,9 @@ impl Speaker {
             return BTreeSet::new();
         };
         let node = &mut self.nodes[at];
-        let before = (node.silent, node.last_choice);
-        node.silent = silent;
-        node.last_choice = leaving || node.drained || (node.cordoned && self.rules.move_on_cordon);
-        if before == (node.silent, node.last_choice) { BTreeSet::new() } else { self.all_addresses() }
+        let before = (node.silent, node.leaving);
+        (node.silent, node.leaving) = (silent, leaving);
+        if before == (node.silent, node.leaving) { BTreeSet::new() } else { self.all_addresses() }
     }
 
     /// Where this node answers for an address, if it does, and why that is so since now.

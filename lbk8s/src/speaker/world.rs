@@ -40,8 +40,8 @@ impl Speaker {
         node.excluded &= !self.rules.ignore_exclude;
         node.interfaces = self.interfaces.get(&node.name).cloned();
         node.silent = !self.is_heard(&node.name);
-        node.last_choice =
-            self.is_leaving(&node.name) || node.drained || (node.cordoned && self.rules.move_on_cordon);
+        node.leaving = self.is_leaving(&node.name);
+        node.last_choice = node.drained || (node.cordoned && self.rules.move_on_cordon);
         match self.nodes.binary_search_by(|known| known.name.cmp(&node.name)) {
             Ok(at) if self.nodes[at] == node => return BTreeSet::new(),
             Ok(at) => self.nodes[at] = node,

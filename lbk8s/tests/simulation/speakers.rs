@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lbcore::ownership::claims::{Cause, Failback};
-use lbk8s::speaker::team::{FACTS, LEAVING, Told, claim};
+use lbk8s::speaker::team::{FACTS, LEAVING, READY, Told, claim};
 use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use lblab::simulated::members::{Members, Now, Process, name};
 use lblab::simulated::{Place, Weather};
@@ -43,7 +43,8 @@ impl Speaking {
 }
 
 impl Process for Speaking {
-    fn happened(&mut self, member: &mut Membership, event: &Event, _: Now) {
+    fn happened(&mut self, member: &mut Membership, event: &Event, now: Now) {
+        self.speaker.set_clock(now.since);
         let told = |member: &Membership, name: &str| {
             let records = member.records(name).cloned().unwrap_or_default();
             Change::Member(name.to_owned(), Box::new(Told::read(&records)))
@@ -70,6 +71,7 @@ impl Process for Speaking {
     }
 
     fn wake(&mut self, member: &mut Membership, now: Now) {
+        self.speaker.set_clock(now.since);
         self.apply(Change::Time(now.since));
         let changes = self.speaker.claims_to_tell().into_iter().map(|(address, epoch)| claim(address, epoch));
         member.publish(changes.collect::<Vec<_>>(), now.clock);
@@ -196,7 +198,13 @@ impl Cluster {
         self.changes.retain(|(_, to, _)| *to != node);
         self.members.start(node, 0..self.members.nodes.len(), speaking);
         let facts = json!({"interfaces": [{"name": "eth0", "mac": "", "subnets": ["10.0.0.0/8"]}]});
-        self.members.publish(node, vec![(FACTS.to_owned(), Some(facts.to_string().into_bytes()))]);
+        self.members.publish(
+            node,
+            vec![
+                (FACTS.to_owned(), Some(facts.to_string().into_bytes())),
+                (READY.to_owned(), Some(Vec::new())),
+            ],
+        );
     }
 
     /// The process of a node is told to end: it waits until others have what it has.

@@ -156,7 +156,7 @@ impl Reader {
         };
         // What is asked while nobody may answer, or before, is asked again.
         if let Ok(answered) = verdict.answer
-            && self.shared.permit.holds(now)
+            && self.shared.permit.holds(Instant::now())
         {
             if let Err(error) = self.socket.send(&buffer[..answered.length]) {
                 tracing::debug!(?port, %error, "an answer was not sent");

@@ -33,6 +33,8 @@ pub const PORT: u16 = 7947;
 const KEYS_EVERY: Duration = Duration::from_secs(10);
 /// Datagrams that are taken in before anything else has its turn.
 const AT_A_TIME: usize = 64;
+/// Datagrams at most that wait in the socket of a process that stood still.
+const WAITING: usize = 10_000;
 /// The longest datagram that is read.
 const LONGEST: usize = 2048;
 
@@ -90,7 +92,8 @@ enum Command {
     Contacts(BTreeSet<SocketAddr>),
     Expect(BTreeSet<String>),
     Publish(Vec<Change>),
-    GoOn,
+    Processed(oneshot::Sender<()>),
+    GoOn(u64),
     Leave(oneshot::Sender<()>),
     Snapshot(oneshot::Sender<Snapshot>),
 }
@@ -124,6 +127,7 @@ pub struct Snapshot {
 pub struct Carrier {
     commands: Option<mpsc::UnboundedSender<Command>>,
     heard_by_all: watch::Receiver<bool>,
+    permit: Arc<Permit>,
     port: u16,
     thread: Option<JoinHandle<()>>,
 }
@@ -138,7 +142,7 @@ impl Carrier {
             Some(path) => key_files::read(path)?,
             None => vec![Key::insecure()],
         };
-        let port = settings.port;
+        let (port, permit) = (settings.port, Arc::clone(&settings.permit));
         let (commands, inbox) = mpsc::unbounded_channel();
         let (news, heard) = mpsc::unbounded_channel();
         let (all, heard_by_all) = watch::channel(false);
@@ -149,7 +153,10 @@ impl Carrier {
                 Err(error) => return drop(ready.send(Err(CarrierError::Thread(error)))),
             };
             runtime.block_on(async move {
-                match Running::open(settings, keys, news, all) {
+                // Others are told where this node is; if it cannot be known, they hear it.
+                let own = crate::HostAddresses::read().await.map(|host| host.own).unwrap_or_default();
+                let own = own.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+                match Running::open(settings, own, keys, news, all) {
                     Err(error) => drop(ready.send(Err(error))),
                     Ok(mut running) => {
                         // Whoever starts it waits for this.
@@ -163,7 +170,7 @@ impl Carrier {
         let thread = thread.spawn(carry).map_err(CarrierError::Thread)?;
         let ended = || CarrierError::Thread(io::Error::other(format!("it ended at once, on port {port}")));
         started.recv().map_err(|_| ended())??;
-        Ok((Self { commands: Some(commands), heard_by_all, port, thread: Some(thread) }, heard))
+        Ok((Self { commands: Some(commands), heard_by_all, permit, port, thread: Some(thread) }, heard))
     }
 
     /// The port, the same on all nodes.
@@ -192,14 +199,24 @@ impl Carrier {
         self.send(Command::Publish(changes));
     }
 
-    /// All that [`Event::Ready`] brought has been acted upon: answering may go on.
-    pub fn go_on(&self) {
-        self.send(Command::GoOn);
+    /// All that the `count`th [`Event::Ready`] brought has been acted upon: answering may go on. If this process has stood
+    /// still since, that is not enough.
+    pub fn go_on(&self, count: u64) {
+        self.send(Command::GoOn(count));
+    }
+
+    /// Whether this node may answer: its process has not stood still.
+    #[must_use]
+    pub fn may_answer(&self) -> bool {
+        self.permit.holds(Instant::now())
     }
 
     /// Waits until every living member has all that was published.
     pub async fn heard_by_all(&self) {
+        let (tell, told) = oneshot::channel();
+        self.send(Command::Processed(tell));
         // One that has ended tells nobody anything.
+        let _ = told.await;
         let _ = self.heard_by_all.clone().wait_for(|heard| *heard).await;
     }
 
@@ -240,7 +257,13 @@ struct Running {
     key_trouble: Option<String>,
     strangers: BTreeSet<SocketAddr>,
     socket: UdpSocket,
+    /// The same socket without the reactor, which after a stop knows nothing of what came meanwhile.
+    raw: std::net::UdpSocket,
     is_ipv6: bool,
+    /// It was said to all that this node goes.
+    left: bool,
+    /// How often all were heard or waited for.
+    readies: u64,
     permit: Arc<Permit>,
     settings: Settings,
     /// Answering may go on.
@@ -252,12 +275,13 @@ struct Running {
 impl Running {
     fn open(
         settings: CarrierSettings,
+        addresses: Vec<SocketAddr>,
         keys: Vec<Key>,
         news: mpsc::UnboundedSender<News>,
         heard_by_all: watch::Sender<bool>,
     ) -> Result<Self, CarrierError> {
         let at_port = |source| CarrierError::Port { port: settings.port, source };
-        let (socket, is_ipv6) = bind(settings.port).map_err(at_port)?;
+        let (socket, raw, is_ipv6) = bind(settings.port).map_err(at_port)?;
         let random = SystemRandom::new();
         let draw = || {
             let mut bytes = [0; 8];
@@ -270,7 +294,7 @@ impl Running {
         // Only gossip compares it, and only with that of the same node's process before.
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let generation = u64::try_from(since.as_millis()).unwrap_or_default();
-        let me = Identity { name: settings.name, session, generation, addresses: Vec::new() };
+        let me = Identity { name: settings.name, session, generation, addresses };
         let now = Instant::now();
         Ok(Self {
             membership: Membership::new(settings.membership.clone(), me, seed, now),
@@ -280,7 +304,10 @@ impl Running {
             key_trouble: None,
             strangers: BTreeSet::new(),
             socket,
+            raw,
             is_ipv6,
+            left: false,
+            readies: 0,
             permit: settings.permit,
             settings: settings.membership,
             permitted: false,
@@ -301,9 +328,21 @@ impl Running {
                     self.read(&mut buffer);
                 },
                 command = inbox.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        self.wake();
+                        self.obey(command);
+                    }
                     None => break,
                 },
+            }
+            // Also when datagrams come without end.
+            match inbox.try_recv() {
+                Ok(command) => {
+                    self.wake();
+                    self.obey(command);
+                }
+                Err(mpsc::error::TryRecvError::Empty) => {}
+                Err(mpsc::error::TryRecvError::Disconnected) => break,
             }
             self.wake();
             self.carry();
@@ -315,21 +354,27 @@ impl Running {
     fn wake(&mut self) {
         let now = Instant::now();
         if self.membership.has_stood_still(now) {
-            self.permitted = false;
-            self.permit.withdraw();
+            self.stop_answering();
             let mut buffer = [0; LONGEST];
-            while self.socket.try_recv_from(&mut buffer).is_ok() {}
+            // Whoever goes on sending does not keep this up.
+            let waited = (0..WAITING).take_while(|_| self.raw.recv_from(&mut buffer).is_ok()).count();
+            tracing::debug!(waited, "stood still: the datagrams that came meanwhile are of another time");
         }
         if now >= self.membership.deadline() {
             self.membership.on_time(now);
         }
         if self.permitted {
-            self.permit.set(now + self.settings.silence());
+            self.permit.set(now + self.settings.standstill());
         }
         if now >= self.keys_due {
             self.keys_due = now + KEYS_EVERY;
             self.read_keys();
         }
+    }
+
+    fn stop_answering(&mut self) {
+        self.permitted = false;
+        self.permit.withdraw();
     }
 
     fn read(&mut self, buffer: &mut [u8]) {
@@ -338,6 +383,8 @@ impl Running {
             let Ok((length, from)) = self.socket.try_recv_from(buffer) else { return };
             let from = plain(from);
             match self.keys.open(&mut buffer[..length]) {
+                // Who has gone hears nobody.
+                Ok(_) if self.left => {}
                 Ok((session, sequence, bytes)) => {
                     self.strangers.remove(&from);
                     self.membership.receive(Incoming { from, session, sequence, bytes }, Instant::now());
@@ -386,16 +433,22 @@ impl Running {
             }
             Command::Expect(names) => self.membership.expect(names, now),
             Command::Publish(changes) => self.membership.publish(changes, now),
-            Command::GoOn => {
+            Command::Processed(tell) => {
+                self.note_heard_by_all();
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
+            Command::GoOn(count) => {
                 // It may have stood still once more since.
-                if self.membership.is_ready() && !self.membership.has_stood_still(now) {
+                if self.membership.is_ready() && count == self.readies {
                     self.permitted = true;
-                    self.permit.set(now + self.settings.silence());
+                    self.permit.set(now + self.settings.standstill());
                 }
             }
             Command::Leave(tell) => {
                 self.membership.leave();
                 self.carry();
+                self.left = true;
                 // Whoever asked may have gone.
                 let _ = tell.send(());
             }
@@ -416,12 +469,20 @@ impl Running {
     /// Sends what is to be sent, and tells what happened.
     fn carry(&mut self) {
         while let Some(out) = self.membership.next_datagram() {
+            if self.left {
+                continue;
+            }
             if let Some(sealed) = self.keys.seal(out.sequence, &out.bytes) {
                 // One that the kernel does not take is as good as lost on the way.
                 let _ = self.socket.try_send_to(&sealed, self.reachable(out.to));
             }
         }
         while let Some(event) = self.membership.next_event() {
+            match &event {
+                Event::StoodStill(_) => self.stop_answering(),
+                Event::Ready { .. } => self.readies += 1,
+                _ => {}
+            }
             let of = match &event {
                 // What one that is back told before is known still, and counts again.
                 Event::Table { name } | Event::Up { name, restarted: false } => {
@@ -437,6 +498,10 @@ impl Running {
                 self.tell(records);
             }
         }
+        self.note_heard_by_all();
+    }
+
+    fn note_heard_by_all(&self) {
         let all = self.membership.is_heard_by_all();
         self.heard_by_all.send_if_modified(|known| std::mem::replace(known, all) != all);
     }
@@ -463,23 +528,25 @@ fn plain(from: SocketAddr) -> SocketAddr {
 }
 
 /// One socket for both families; for IPv4 alone, where the kernel has no IPv6.
-fn bind(port: u16) -> io::Result<(UdpSocket, bool)> {
-    let open = |domain, at: SocketAddr| {
+fn bind(port: u16) -> io::Result<(UdpSocket, std::net::UdpSocket, bool)> {
+    let open = |domain, at: SocketAddr| -> io::Result<_> {
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         if at.is_ipv6() {
             socket.set_only_v6(false)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
-        UdpSocket::from_std(socket.into())
+        let raw = std::net::UdpSocket::from(socket);
+        Ok((UdpSocket::from_std(raw.try_clone()?)?, raw))
     };
     let both = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
     match open(Domain::IPV6, both.into()) {
-        Ok(socket) => Ok((socket, true)),
+        Ok((socket, raw)) => Ok((socket, raw, true)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
         Err(_) => {
             let only = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-            Ok((open(Domain::IPV4, only.into())?, false))
+            let (socket, raw) = open(Domain::IPV4, only.into())?;
+            Ok((socket, raw, false))
         }
     }
 }

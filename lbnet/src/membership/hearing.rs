@@ -27,7 +27,7 @@ impl Membership {
             if self.peers.len() >= MOST {
                 return;
             }
-            self.peers.insert(name.to_owned(), Peer::new(now));
+            self.peers.insert(name.to_owned(), Peer::new(self.sequence + 1, now));
         }
         let Some(peer) = self.peers.get_mut(name) else { return };
         let is_to_us = datagram.to == self.me.session;
@@ -61,6 +61,8 @@ impl Membership {
         if restarted {
             peer.restart(incoming.session);
             peer.numbers.accept(incoming.sequence);
+            // What the process before it said counts no more.
+            peer.proof = peer.proof.max(datagram.echo);
         }
         let was = peer.state;
         peer.state = State::Alive;
@@ -73,6 +75,9 @@ impl Membership {
         peer.have = if datagram.have <= self.own.stamp().version { datagram.have } else { 0 };
         if peer.have == self.own.stamp().version {
             (peer.pushed, peer.part) = (None, 0);
+        }
+        if datagram.table.version >= peer.stamp.version {
+            peer.stamp = datagram.table;
         }
         let has_table = peer.table.check(datagram.table);
         let name = datagram.from.to_owned();

@@ -85,6 +85,13 @@ impl Settings {
         self.interval * self.misses + self.interval / 5
     }
 
+    /// A process that has not looked at the time for so long stood still: others may have noticed that its last heartbeat
+    /// was sent a while before.
+    #[must_use]
+    pub fn standstill(&self) -> Duration {
+        self.silence().saturating_sub(self.interval)
+    }
+
     /// How long answers are waited for.
     #[must_use]
     pub fn patience(&self) -> Duration {
@@ -120,8 +127,6 @@ pub enum Why {
     },
     /// It said that it goes.
     Left,
-    /// It was not heard again after this process stood still.
-    NotHeardAgain,
 }
 
 /// Something that happened.
@@ -148,7 +153,8 @@ pub enum Event {
         /// Its name.
         name: String,
     },
-    /// This process stood still for so long, and knows nothing of that time. Whatever it was doing, others may do now.
+    /// This process stood still for so long, or others took it to be dead, and it knows nothing of what they did. Whatever
+    /// it was doing, others may do now.
     StoodStill(Duration),
     /// All members that were expected have been heard and their tables are here, or were waited for in vain. At the start,
     /// and whenever this process stood still.
@@ -301,9 +307,10 @@ impl Membership {
             }
         }
         self.peers.retain(|_, peer| peer.state == State::Alive || !peer.configured.is_empty());
+        let proof = self.sequence + 1;
         for (name, addresses) in peers {
             if name != self.me.name {
-                self.peers.entry(name).or_insert_with(|| Peer::new(now)).configured = addresses;
+                self.peers.entry(name).or_insert_with(|| Peer::new(proof, now)).configured = addresses;
             }
         }
     }
@@ -419,7 +426,7 @@ impl Membership {
     pub fn on_time(&mut self, now: Instant) {
         let stood = now.saturating_duration_since(self.ticked);
         self.ticked = now;
-        if stood > self.settings.silence() {
+        if stood > self.settings.standstill() {
             self.stood_still(stood, now);
         }
         self.beat(now);
@@ -434,17 +441,19 @@ impl Membership {
     /// waits in its sockets is of a time it knows nothing of.
     #[must_use]
     pub fn has_stood_still(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.ticked) > self.settings.silence()
+        now.saturating_duration_since(self.ticked) > self.settings.standstill()
     }
 
     fn stood_still(&mut self, stood: Duration, now: Instant) {
         self.watching.forget_silence(now);
         let mut names = BTreeSet::new();
-        for (name, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.state == State::Alive) {
+        for (name, peer) in &mut self.peers {
             // Only what answers to something that is sent from now on is heard.
             peer.proof = self.sequence + 1;
-            peer.heard_here = now;
-            names.insert(name.clone());
+            if peer.state == State::Alive {
+                peer.heard_here = now;
+                names.insert(name.clone());
+            }
         }
         let greeted: Vec<String> = names.iter().cloned().collect();
         let before = self.waiting.take();
@@ -463,9 +472,11 @@ impl Membership {
         let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.told) else { return };
         let is_here = |name: &String| {
             self.peers.get(name).is_some_and(|peer| {
+                // A table from before may say what is so no more.
                 peer.state == State::Alive
                     && peer.heard.is_some_and(|heard| heard >= waiting.since)
                     && peer.table.version() > 0
+                    && peer.table.version() >= peer.stamp.version
             })
         };
         let missing: Vec<String> = waiting.names.iter().filter(|name| !is_here(name)).cloned().collect();
@@ -477,9 +488,10 @@ impl Membership {
         let since = waiting.since;
         self.waiting = None;
         for name in &missing {
-            let silent = self.peers.get(name).filter(|peer| peer.state == State::Alive);
-            if silent.is_some_and(|peer| peer.heard.is_none_or(|heard| heard < since)) {
-                self.bury(name, Why::NotHeardAgain, now);
+            let alive = self.peers.get(name).filter(|peer| peer.state == State::Alive);
+            if alive.is_some_and(|peer| peer.heard.is_none_or(|heard| heard < since)) {
+                // It may only not have been heard here.
+                self.suspect(name, now);
             }
         }
         self.events.push_back(Event::Ready { missing });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::message::Session;
+use super::message::{Session, Stamp};
 use super::replay::Replay;
 use super::table::Copy;
 
@@ -41,6 +41,8 @@ pub(super) struct Peer {
     /// Heartbeats heard since it was last answered.
     pub(super) unanswered: u32,
     pub(super) table: Copy,
+    /// What it last said of its table.
+    pub(super) stamp: Stamp,
     /// The version of our table that it has.
     pub(super) have: u64,
     /// When it was last sent what it lacks, of which version, and from which part on it is sent next.
@@ -52,14 +54,16 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(now: Instant) -> Self {
+    /// Not heard yet: it has to repeat the number `proof`, or a later one.
+    pub(super) fn new(proof: u64, now: Instant) -> Self {
         Self {
             configured: BTreeSet::new(),
             gossiped: BTreeSet::new(),
             at: None,
             session: 0,
             numbers: Replay::default(),
-            proof: 0,
+            proof,
+            stamp: Stamp::default(),
             state: State::Unknown,
             heard: None,
             heard_here: now,
@@ -79,18 +83,22 @@ impl Peer {
     pub(super) fn places(&self) -> Vec<SocketAddr> {
         match (self.state, self.at) {
             (State::Alive, Some(at)) => vec![at],
-            (_, at) => {
-                let all: BTreeSet<SocketAddr> =
-                    self.configured.iter().chain(&self.gossiped).copied().chain(at).collect();
-                all.into_iter().collect()
-            }
+            _ => self.all_places(),
         }
+    }
+
+    /// Wherever it may be.
+    pub(super) fn all_places(&self) -> Vec<SocketAddr> {
+        let all: BTreeSet<SocketAddr> =
+            self.configured.iter().chain(&self.gossiped).copied().chain(self.at).collect();
+        all.into_iter().collect()
     }
 
     /// Another process of it speaks.
     pub(super) fn restart(&mut self, session: Session) {
         self.session = session;
         self.numbers = Replay::default();
+        self.stamp = Stamp::default();
         self.table.restart();
         (self.have, self.pushed, self.part) = (0, None, 0);
         (self.watched, self.watches) = (false, false);

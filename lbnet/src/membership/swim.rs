@@ -132,12 +132,13 @@ impl Membership {
         while let Some((to, bytes)) = self.swim.runtime.to_send() {
             self.send(&to.name, Body::Swim(&bytes));
         }
+        let proof = self.sequence + 1;
         while let Some(news) = self.swim.runtime.to_notify() {
             match news {
                 OwnedNotification::MemberUp(process) | OwnedNotification::Rename(_, process)
                     if process.name != self.me.name =>
                 {
-                    let peer = self.peers.entry(process.name).or_insert_with(|| Peer::new(now));
+                    let peer = self.peers.entry(process.name).or_insert_with(|| Peer::new(proof, now));
                     peer.gossiped = process.addresses.into_iter().collect();
                 }
                 // Gossip is slow and not always right: it is looked at, as if it had been noticed here.

@@ -4,19 +4,30 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::message::{Body, Datagram};
-use super::peer::State;
+use super::peer::{Peer, State};
 use super::{Incoming, Membership, Outgoing};
 
 /// How often one who does not answer is greeted: this is how fast a healed network finds together.
 const GREETING: Duration = Duration::from_millis(500);
 /// The first few greetings come faster: one may be lost while this node waits to begin.
 const FIRST_GREETINGS: u32 = 5;
-/// Greetings at a time: of a thousand that are down not all are greeted at once.
-const GREETED_AT_ONCE: usize = 16;
+/// Greetings at a time: of a thousand that are down not all are greeted at once, but when this node waits for them.
+const GREETED_AT_ONCE: [usize; 2] = [16, 256];
 
 impl Membership {
     /// Sends a message to a member, wherever it is or may be.
     pub(super) fn send(&mut self, name: &str, body: Body<'_>) {
+        let places = self.peers.get(name).map(Peer::places).unwrap_or_default();
+        self.send_to(name, &places, body);
+    }
+
+    /// The same wherever it may be: the way by which it was heard may be the one that is bad.
+    pub(super) fn send_everywhere(&mut self, name: &str, body: Body<'_>) {
+        let places = self.peers.get(name).map(Peer::all_places).unwrap_or_default();
+        self.send_to(name, &places, body);
+    }
+
+    fn send_to(&mut self, name: &str, places: &[SocketAddr], body: Body<'_>) {
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.state == State::Alive {
             peer.unanswered = 0;
@@ -24,8 +35,8 @@ impl Membership {
         let (session, echo, have, watch) =
             (peer.session, peer.numbers.highest(), peer.table.version(), peer.watches);
         let head = Datagram { from: "", to: session, echo, table: self.own.stamp(), have, watch, body };
-        for to in self.peers.get(name).map(super::peer::Peer::places).unwrap_or_default() {
-            self.put(to, &head);
+        for to in places {
+            self.put(*to, &head);
         }
     }
 
@@ -60,16 +71,19 @@ impl Membership {
             .peers
             .iter()
             .filter(|(_, peer)| peer.state != State::Alive && peer.greet_at <= now)
+            .filter(|(_, peer)| !peer.all_places().is_empty())
             .map(|(name, peer)| (peer.greet_at, name.clone()))
             .collect();
         due.sort();
-        for (_, name) in due.into_iter().take(GREETED_AT_ONCE) {
+        let at_once = GREETED_AT_ONCE[usize::from(self.waiting.is_some())];
+        for (_, name) in due.into_iter().take(at_once) {
             if let Some(peer) = self.peers.get_mut(&name) {
                 peer.greet_at = now + pause(peer.greeted);
                 peer.greeted = peer.greeted.saturating_add(1);
             }
             self.send(&name, Body::Hello);
         }
+        self.greet_awaited();
         let unmet: Vec<SocketAddr> =
             self.contacts.keys().copied().filter(|address| !self.is_met(*address)).collect();
         for address in unmet {
@@ -80,6 +94,20 @@ impl Membership {
             contact.greeted = contact.greeted.saturating_add(1);
             let (table, body) = (self.own.stamp(), Body::Hello);
             self.put(address, &Datagram { from: "", to: 0, echo: 0, table, have: 0, watch: false, body });
+        }
+    }
+
+    /// Asks once more those that live and have not been heard since this node waits for them.
+    fn greet_awaited(&mut self) {
+        let Some(waiting) = &self.waiting else { return };
+        let since = waiting.since;
+        let unheard = |name: &&String| {
+            let peer = self.peers.get(*name).filter(|peer| peer.state == State::Alive);
+            peer.is_some_and(|peer| peer.heard.is_none_or(|heard| heard < since))
+        };
+        let unheard: Vec<String> = waiting.names.iter().filter(unheard).cloned().collect();
+        for name in unheard {
+            self.send_everywhere(&name, Body::Hello);
         }
     }
 

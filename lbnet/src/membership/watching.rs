@@ -216,7 +216,7 @@ impl Membership {
         let suspect =
             Suspect { round, until: now + self.settings.patience(), asked: asked_before + asked.len() };
         self.watching.suspects.insert(name.to_owned(), suspect);
-        self.send(name, Body::Ping(token));
+        self.send_everywhere(name, Body::Ping(token));
         for other in asked {
             self.send(&other, Body::Ask { who: name, session, token });
         }
@@ -226,25 +226,31 @@ impl Membership {
         let Some(session) = self.peers.get(name).map(|peer| peer.session) else { return };
         self.counters.deaths += 1;
         self.bury(name, Why::Silent { asked }, now);
-        self.watching.deaths.push(Death { who: name.to_owned(), session, left: TOLD });
+        let mut death = Death { who: name.to_owned(), session, left: TOLD };
         self.watching.roll_call.get_or_insert((now, now + self.settings.patience()));
-        self.tell_deaths();
+        self.tell_death(&mut death);
+        self.watching.deaths.push(death);
+    }
+
+    /// Tells of deaths once more, each a few times in all.
+    fn tell_deaths(&mut self) {
+        let mut deaths = std::mem::take(&mut self.watching.deaths);
+        // One that has come back is not told of any more.
+        deaths.retain(|death| death.left > 0 && !self.is_alive(&death.who));
+        for death in &mut deaths {
+            self.tell_death(death);
+        }
+        self.watching.deaths = deaths;
     }
 
     /// Tells all members, the dead one too: it may live and only not be heard.
-    fn tell_deaths(&mut self) {
-        let mut deaths = std::mem::take(&mut self.watching.deaths);
-        for death in &mut deaths {
-            death.left -= 1;
-            let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
-            let to: Vec<String> = alive.map(|(name, _)| name.clone()).chain([death.who.clone()]).collect();
-            for name in to {
-                self.send(&name, Body::Died { who: &death.who, session: death.session });
-            }
+    fn tell_death(&mut self, death: &mut Death) {
+        death.left -= 1;
+        let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
+        let to: Vec<String> = alive.map(|(name, _)| name.clone()).chain([death.who.clone()]).collect();
+        for name in to {
+            self.send(&name, Body::Died { who: &death.who, session: death.session });
         }
-        // One that has come back is not told of any more.
-        deaths.retain(|death| death.left > 0 && !self.is_alive(&death.who));
-        self.watching.deaths = deaths;
     }
 
     pub(super) fn on_beat(&mut self, name: &str) {
@@ -266,7 +272,7 @@ impl Membership {
         }
         let theirs = Token::For { asker: asker.to_owned(), token, until: now + REMEMBERED };
         let own = self.watching.token(theirs);
-        self.send(who, Body::Ping(own));
+        self.send_everywhere(who, Body::Ping(own));
     }
 
     pub(super) fn on_pong(&mut self, token: u64) {
@@ -290,10 +296,9 @@ impl Membership {
 
     pub(super) fn on_died(&mut self, by: &str, who: &str, session: Session, now: Instant) {
         if who == self.me.name {
-            // Whoever believes that is to hear it at once.
-            let alive: Vec<String> = self.alive().map(str::to_owned).collect();
-            for name in alive {
-                self.send(&name, Body::Hello);
+            // Whoever believes that is to hear it at once; and what this node had, others may have by now.
+            if session == self.me.session && self.is_ready() {
+                self.stood_still(Duration::ZERO, now);
             }
             return;
         }

@@ -85,7 +85,7 @@ async fn meet(ipv6: bool) -> Result {
     one.carrier.heard_by_all().await;
     let snapshot = one.carrier.snapshot().await;
     assert_eq!(snapshot.members[0].at, Some(SocketAddr::new(at, PORT)));
-    one.carrier.go_on();
+    one.carrier.go_on(1);
     until("the permit is kept up", async || one.permit.holds(Instant::now()).then_some(())).await?;
     drop(other);
     one.tells("b is missed", |news| matches!(news, News::Happened(Event::Down { .. }))).await?;

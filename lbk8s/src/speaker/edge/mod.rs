@@ -91,7 +91,11 @@ pub async fn run(
         let due = running.due();
         tokio::select! {
             Some(told) = running.watches.next() => running.hear(told),
-            Some(told) = next(&mut news) => running.on_news(told),
+            told = next(&mut news) => {
+                // Without the others' voices nothing may be answered: a new process is better.
+                let Some(told) = told else { return false };
+                running.on_news(told);
+            }
             event = wire.recv() => {
                 // Without the thread that answers there is nothing left to do.
                 let Some(event) = event else { return false };
@@ -186,11 +190,13 @@ impl Running {
     fn due(&self) -> Option<Instant> {
         let own = self.speaker.deadline().map(|after| self.start + after);
         let leaving = self.leaving.map(|since| since + HANDING_OVER);
-        self.patience.into_iter().chain(own).chain(leaving).min()
+        let patience = self.patience.filter(|_| !self.together.is_there() || self.together.joined);
+        patience.into_iter().chain(own).chain(leaving).min()
     }
 
     fn take_note_of_time(&mut self) {
-        if self.together.is_there() {
+        // Of one that stood still only the time has passed, and not what others did in it.
+        if self.together.is_there() && (!self.begun || self.together.may_answer()) {
             self.apply(Change::Time(self.start.elapsed()));
         }
     }
@@ -225,11 +231,12 @@ impl Running {
                     ?time,
                     "this process stood still: it answers nothing until it has heard the others"
                 );
+                self.together.stood_still();
                 self.apply(Change::StoodStill);
             }
             News::Happened(MemberEvent::Ready { missing }) => {
                 tracing::info!(missing = missing.join(", "), "all other speakers were heard or waited for");
-                self.together.joined = true;
+                self.together.ready();
                 if self.begun {
                     self.go_on();
                 }
@@ -276,6 +283,7 @@ impl Running {
             return;
         }
         let claims = self.speaker.claims_to_tell();
+        self.together.set_ready(self.begun && !self.speaker.is_held_back());
         self.together.changes.extend(claims.into_iter().map(|(address, epoch)| claim(address, epoch)));
         if self.together.set_facts(self.facts.current()) {
             self.know_own_facts();
@@ -389,6 +397,7 @@ impl Running {
     }
 
     fn apply(&mut self, change: Change) {
+        self.speaker.set_clock(self.start.elapsed());
         for effect in self.speaker.apply(change) {
             if let Effect::Withdraw { address, .. } = &effect {
                 self.on_wire.withdrawn(*address);
@@ -469,7 +478,10 @@ impl Running {
         if name == self.settings.node {
             self.facts.seen(facts.map(|facts| facts.spec));
         } else {
-            self.set_macs(&name, facts.as_ref().map(|facts| facts.spec.macs().collect()));
+            // What its speaker says itself is newer.
+            if !self.speaker.tells_itself(&name) {
+                self.set_macs(&name, facts.as_ref().map(|facts| facts.spec.macs().collect()));
+            }
         }
         self.apply(Change::Facts(name, interfaces));
     }

@@ -15,13 +15,17 @@ use lbnet::membership::message::Change;
 
 use super::LAST_WORD;
 use crate::objects::facts::NodeFactsFields;
-use crate::speaker::team::FACTS;
+use crate::speaker::team::{FACTS, READY};
 
 /// The way to the other speakers, if there is one.
 pub(super) struct Together {
     carrier: Option<Carrier>,
     /// Everybody was heard or waited for.
     pub(super) joined: bool,
+    /// How often that was said.
+    readies: u64,
+    /// It is told that this speaker takes addresses over.
+    is_ready: bool,
     /// Answering may go on, once all that was decided is so on the wire.
     pub(super) go_on: bool,
     /// What is to be told next.
@@ -37,6 +41,8 @@ impl Together {
         Self {
             carrier,
             joined: false,
+            readies: 0,
+            is_ready: false,
             go_on: false,
             changes: Vec::new(),
             facts: None,
@@ -56,6 +62,32 @@ impl Together {
             addresses.iter().map(|address| SocketAddr::new(*address, carrier.port())).collect()
         };
         carrier.set_peers(places.iter().map(|(name, addresses)| (name.clone(), at(addresses))).collect());
+    }
+
+    /// Everybody was heard or waited for.
+    pub(super) fn ready(&mut self) {
+        self.joined = true;
+        self.readies += 1;
+    }
+
+    /// This process stood still: what was about to go on does not.
+    pub(super) fn stood_still(&mut self) {
+        (self.joined, self.go_on) = (false, false);
+        if let Some((_, go_on)) = &mut self.waiting {
+            *go_on = false;
+        }
+    }
+
+    /// Whether this process has not stood still.
+    pub(super) fn may_answer(&self) -> bool {
+        self.carrier.as_ref().is_some_and(Carrier::may_answer)
+    }
+
+    /// Whether this speaker takes addresses over.
+    pub(super) fn set_ready(&mut self, is_ready: bool) {
+        if std::mem::replace(&mut self.is_ready, is_ready) != is_ready {
+            self.changes.push((READY.to_owned(), is_ready.then(Vec::new)));
+        }
     }
 
     pub(super) fn expect<'a>(&self, names: impl Iterator<Item = &'a String>) {
@@ -86,7 +118,7 @@ impl Together {
         let (Some(carrier), Some((changes, go_on))) = (&self.carrier, self.waiting.take()) else { return };
         carrier.publish(changes);
         if go_on {
-            carrier.go_on();
+            carrier.go_on(self.readies);
         }
     }
 

@@ -25,7 +25,10 @@ impl Loop {
         self.shared.set_first_words(self.shared.announcer().has_first_words());
         self.breathing = (due.len() == AT_A_TIME).then_some(now + BREATH);
         for Due { place, first } in due {
-            self.send_round(place, first, now);
+            // The process may have stood still since the one before; what is lost is made good by the next round.
+            if self.settings.permit.holds(Instant::now()) {
+                self.send_round(place, first, now);
+            }
         }
     }
 
