@@ -6,9 +6,9 @@ use lblab::client::{Asking, who_has};
 use lblab::watch::{Story, Watch};
 use serde_json::json;
 
+use super::client::{expect, one_answers, vip};
 use super::lan::{DemoLan, Node};
 use super::screen::{Seen, millis, rounded};
-use super::steps::{expect, one_answers, vip};
 use super::world::{PATIENCE, World};
 use crate::exit::Failure;
 

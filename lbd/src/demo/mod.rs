@@ -9,6 +9,7 @@
 //!        └── c: the client, outside the cluster
 //! ```
 
+mod client;
 mod failover;
 mod lan;
 mod screen;

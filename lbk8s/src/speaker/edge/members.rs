@@ -1,0 +1,138 @@
+//! The other speakers: what they tell, what they are told, and how this one takes its leave.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use lbnet::MacAddr;
+use lbnet::membership::Event;
+use lbnet::membership::carrier::News;
+use tokio::time::Instant;
+
+use super::{HANDING_OVER, Running};
+use crate::speaker::Change;
+use crate::speaker::team::{self, Told, claim};
+
+impl Running {
+    pub(super) fn take_note_of_time(&mut self) {
+        // Of one that stood still only the time has passed, and not what others did in it.
+        if self.together.is_there() && (!self.begun || self.together.may_answer()) {
+            self.apply(Change::Time(self.start.elapsed()));
+        }
+    }
+
+    pub(super) fn on_node(&mut self, name: &str, addresses: Option<&BTreeSet<IpAddr>>) {
+        let before = match addresses {
+            Some(addresses) => self.places.insert(name.to_owned(), addresses.clone()),
+            None => self.places.remove(name),
+        };
+        if before.as_ref() != addresses {
+            let others = self.places.iter().filter(|(name, _)| **name != self.settings.node);
+            self.facts.set_nodes(others.flat_map(|(_, addresses)| addresses.iter().copied()).collect());
+            if self.progress.is_done() {
+                self.together.set_peers(&self.places);
+            }
+        }
+    }
+
+    /// What other speakers tell, and what is known of them.
+    pub(super) fn on_news(&mut self, news: News) {
+        match news {
+            News::Happened(Event::Up { name, restarted }) => {
+                tracing::info!(member = name, restarted, "a speaker is heard");
+                self.apply(Change::MemberUp(name));
+            }
+            News::Happened(Event::Down { name, why, silent }) => {
+                tracing::warn!(member = name, ?why, ?silent, "a speaker is not heard any more");
+                self.apply(Change::MemberDown(name));
+            }
+            News::Happened(Event::StoodStill(time)) => {
+                tracing::warn!(
+                    ?time,
+                    "this process stood still: it answers nothing until it has heard the others"
+                );
+                self.together.stood_still();
+                self.apply(Change::StoodStill);
+            }
+            News::Happened(Event::Ready { missing }) => {
+                tracing::info!(missing = missing.join(", "), "all other speakers were heard or waited for");
+                self.together.ready();
+                if self.begun {
+                    self.go_on();
+                }
+            }
+            News::Happened(Event::NameTaken { at }) => {
+                let name = &self.settings.node;
+                tracing::error!(%at, name, "another speaker calls itself by the name of this node; stop one of them");
+            }
+            News::Happened(Event::Table { .. }) => {}
+            News::Records(name, records) => {
+                let told = Told::read(&records);
+                if let Some(facts) = &told.facts {
+                    self.set_macs(&name, Some(facts.macs().collect()));
+                }
+                self.apply(Change::Member(name, Box::new(told)));
+            }
+            News::NotOpened(from, why) => {
+                tracing::warn!(%from, %why, "a datagram on the port of speakers is not heard; do all have one key?");
+            }
+            News::Keys(error) => tracing::warn!(%error, "the keys that were read last stay in force"),
+            News::KeysChanged => tracing::info!("other membership keys are in force"),
+        }
+    }
+
+    /// Decides, and then answers: everything that others did is known.
+    pub(super) fn go_on(&mut self) {
+        self.apply(Change::Joined);
+        self.together.go_on = true;
+    }
+
+    pub(super) fn set_macs(&mut self, name: &str, macs: Option<BTreeSet<MacAddr>>) {
+        let before = match &macs {
+            Some(macs) => self.members.insert(name.to_owned(), macs.clone()),
+            None => self.members.remove(name),
+        };
+        if before.unwrap_or_default() != macs.unwrap_or_default() {
+            self.layer2.set_members(self.members.values().flatten().copied().collect());
+        }
+    }
+
+    /// Tells the others what has changed, once it is so on the wire.
+    pub(super) fn share(&mut self) {
+        if !self.together.is_there() {
+            return;
+        }
+        let claims = self.speaker.claims_to_tell();
+        self.together.set_ready(self.begun && !self.speaker.is_held_back());
+        self.together.changes.extend(claims.into_iter().map(|(address, epoch)| claim(address, epoch)));
+        if self.together.set_facts(self.facts.current()) {
+            self.know_own_facts();
+        }
+        self.together.begin(&self.layer2);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.leaving = Some(Instant::now());
+        if self.together.is_there() {
+            self.together.changes.push((team::LEAVING.to_owned(), Some(Vec::new())));
+            self.apply(Change::Leave);
+        }
+    }
+
+    /// Whether this speaker is to end, and nobody waits for it any more.
+    pub(super) fn may_end(&self) -> bool {
+        self.leaving.is_some_and(|since| {
+            let is_handed_over = !self.speaker.waits_for_successors() && self.together.is_quiet();
+            !self.together.is_there() || is_handed_over || since.elapsed() >= HANDING_OVER
+        })
+    }
+
+    /// What this node is like is known here before it is told.
+    pub(super) fn know_own_facts(&mut self) {
+        if self.together.is_there()
+            && let Some(facts) = self.facts.current()
+        {
+            let interfaces = facts.interfaces();
+            self.apply(Change::OwnFacts(interfaces));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The loop that carries a member.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV6};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+
+use super::socket::{bind, plain};
+use super::{CarrierError, CarrierSettings, Command, Member, News, Snapshot, key_files};
+use crate::Permit;
+use crate::membership::keys::{Key, Keys, NotOpened};
+use crate::membership::{Event, Identity, Incoming, MemberView, Membership, Settings};
+
+/// How often the files of keys are read again.
+const KEYS_EVERY: Duration = Duration::from_secs(10);
+/// Datagrams that are taken in before anything else has its turn.
+const AT_A_TIME: usize = 64;
+/// Datagrams at most that wait in the socket of a process that stood still.
+const WAITING: usize = 10_000;
+/// The longest datagram that is read.
+const LONGEST: usize = 2048;
+
+pub(super) struct Running {
+    membership: Membership,
+    keys: Keys,
+    key_path: Option<PathBuf>,
+    keys_due: Instant,
+    key_trouble: Option<String>,
+    strangers: BTreeSet<SocketAddr>,
+    socket: UdpSocket,
+    /// The same socket without the reactor, which after a stop knows nothing of what came meanwhile.
+    raw: std::net::UdpSocket,
+    is_ipv6: bool,
+    /// It was said to all that this node goes.
+    left: bool,
+    /// How often all were heard or waited for.
+    readies: u64,
+    permit: Arc<Permit>,
+    settings: Settings,
+    /// Answering may go on.
+    permitted: bool,
+    news: mpsc::UnboundedSender<News>,
+    heard_by_all: watch::Sender<bool>,
+}
+
+impl Running {
+    pub(super) fn open(
+        settings: CarrierSettings,
+        addresses: Vec<SocketAddr>,
+        keys: Vec<Key>,
+        news: mpsc::UnboundedSender<News>,
+        heard_by_all: watch::Sender<bool>,
+    ) -> Result<Self, CarrierError> {
+        let at_port = |source| CarrierError::Port { port: settings.port, source };
+        let (socket, raw, is_ipv6) = bind(settings.port).map_err(at_port)?;
+        let random = SystemRandom::new();
+        let draw = || {
+            let mut bytes = [0; 8];
+            random
+                .fill(&mut bytes)
+                .map_err(|_| CarrierError::Thread(io::Error::other("the system gives no random numbers")))?;
+            Ok::<_, CarrierError>(u64::from_be_bytes(bytes) | 1)
+        };
+        let (session, seed) = (draw()?, draw()?);
+        // Only gossip compares it, and only with that of the same node's process before.
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let generation = u64::try_from(since.as_millis()).unwrap_or_default();
+        let me = Identity { name: settings.name, session, generation, addresses };
+        let now = Instant::now();
+        Ok(Self {
+            membership: Membership::new(settings.membership.clone(), me, seed, now),
+            keys: Keys::new(session, keys),
+            key_path: settings.keys,
+            keys_due: now + KEYS_EVERY,
+            key_trouble: None,
+            strangers: BTreeSet::new(),
+            socket,
+            raw,
+            is_ipv6,
+            left: false,
+            readies: 0,
+            permit: settings.permit,
+            settings: settings.membership,
+            permitted: false,
+            news,
+            heard_by_all,
+        })
+    }
+
+    pub(super) async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let mut buffer = vec![0; LONGEST];
+        loop {
+            let due = self.membership.deadline().min(self.keys_due);
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due.into()) => {}
+                readable = self.socket.readable() => if readable.is_ok() {
+                    self.wake();
+                    self.read(&mut buffer);
+                },
+                command = inbox.recv() => match command {
+                    Some(command) => {
+                        self.wake();
+                        self.obey(command);
+                    }
+                    None => break,
+                },
+            }
+            // Also when datagrams come without end.
+            match inbox.try_recv() {
+                Ok(command) => {
+                    self.wake();
+                    self.obey(command);
+                }
+                Err(mpsc::error::TryRecvError::Empty) => {}
+                Err(mpsc::error::TryRecvError::Disconnected) => break,
+            }
+            self.wake();
+            self.carry();
+        }
+        self.permit.withdraw();
+    }
+
+    /// Takes note of the time. What waits in the socket of a process that stood still is of another time.
+    fn wake(&mut self) {
+        let now = Instant::now();
+        if self.membership.has_stood_still(now) {
+            self.stop_answering();
+            let mut buffer = [0; LONGEST];
+            // Whoever goes on sending does not keep this up.
+            let waited = (0..WAITING).take_while(|_| self.raw.recv_from(&mut buffer).is_ok()).count();
+            tracing::debug!(waited, "stood still: the datagrams that came meanwhile are of another time");
+        }
+        if now >= self.membership.deadline() {
+            self.membership.on_time(now);
+        }
+        if self.permitted {
+            self.permit.set(now + self.settings.standstill());
+        }
+        if now >= self.keys_due {
+            self.keys_due = now + KEYS_EVERY;
+            self.read_keys();
+        }
+    }
+
+    fn stop_answering(&mut self) {
+        self.permitted = false;
+        self.permit.withdraw();
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) {
+        for _ in 0..AT_A_TIME {
+            // Also what a datagram of ours came to that nobody wanted: it is noticed by silence.
+            let Ok((length, from)) = self.socket.try_recv_from(buffer) else { return };
+            let from = plain(from);
+            match self.keys.open(&mut buffer[..length]) {
+                // Who has gone hears nobody.
+                Ok(_) if self.left => {}
+                Ok((session, sequence, bytes)) => {
+                    self.strangers.remove(&from);
+                    self.membership.receive(Incoming { from, session, sequence, bytes }, Instant::now());
+                }
+                Err(why) => {
+                    if why == NotOpened::UnknownKey && self.key_path.is_some() {
+                        // A new key may just have come.
+                        self.keys_due = self.keys_due.min(Instant::now() + Duration::from_secs(1));
+                    }
+                    // Told once for each; a flood of made-up senders fills nothing.
+                    if self.strangers.len() < 64 && self.strangers.insert(from) {
+                        self.tell(News::NotOpened(from, why));
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_keys(&mut self) {
+        let Some(path) = &self.key_path else { return };
+        match key_files::read(path) {
+            Ok(keys) => {
+                self.key_trouble = None;
+                if self.keys.set(keys) {
+                    self.tell(News::KeysChanged);
+                }
+            }
+            Err(error) => {
+                if self.key_trouble.replace(error.to_string()) != Some(error.to_string()) {
+                    self.tell(News::Keys(error));
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Peers(peers) => {
+                self.membership.set_peers(peers, now);
+                self.membership.on_time(now);
+            }
+            Command::Contacts(contacts) => {
+                self.membership.set_contacts(&contacts, now);
+                self.membership.on_time(now);
+            }
+            Command::Expect(names) => self.membership.expect(names, now),
+            Command::Publish(changes) => self.membership.publish(changes, now),
+            Command::Processed(tell) => {
+                self.note_heard_by_all();
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
+            Command::GoOn(count) => {
+                // It may have stood still once more since.
+                if self.membership.is_ready() && count == self.readies {
+                    self.permitted = true;
+                    self.permit.set(now + self.settings.standstill());
+                }
+            }
+            Command::Leave(tell) => {
+                self.membership.leave();
+                self.carry();
+                self.left = true;
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
+            Command::Snapshot(answer) => {
+                let member = |it: MemberView<'_>| Member {
+                    name: it.name.to_owned(),
+                    alive: it.alive,
+                    at: it.at,
+                    silent: it.heard.map(|heard| now.saturating_duration_since(heard)),
+                    watched: it.watched,
+                };
+                let members = self.membership.members().map(member).collect();
+                let _ = answer.send(Snapshot { members, counters: self.membership.counters() });
+            }
+        }
+    }
+
+    /// Sends what is to be sent, and tells what happened.
+    fn carry(&mut self) {
+        while let Some(out) = self.membership.next_datagram() {
+            if self.left {
+                continue;
+            }
+            if let Some(sealed) = self.keys.seal(out.sequence, &out.bytes) {
+                // One that the kernel does not take is as good as lost on the way.
+                let _ = self.socket.try_send_to(&sealed, self.reachable(out.to));
+            }
+        }
+        while let Some(event) = self.membership.next_event() {
+            match &event {
+                Event::StoodStill(_) => self.stop_answering(),
+                Event::Ready { .. } => self.readies += 1,
+                _ => {}
+            }
+            let of = match &event {
+                // What one that is back told before is known still, and counts again.
+                Event::Table { name } | Event::Up { name, restarted: false } => {
+                    Some((name.clone(), self.membership.records(name)))
+                }
+                _ => None,
+            };
+            let records = of.and_then(|(name, records)| Some(News::Records(name, records?.clone())));
+            if !matches!(event, Event::Table { .. }) {
+                self.tell(News::Happened(event));
+            }
+            if let Some(records) = records {
+                self.tell(records);
+            }
+        }
+        self.note_heard_by_all();
+    }
+
+    fn note_heard_by_all(&self) {
+        let all = self.membership.is_heard_by_all();
+        self.heard_by_all.send_if_modified(|known| std::mem::replace(known, all) != all);
+    }
+
+    /// An address in the family of the socket.
+    fn reachable(&self, to: SocketAddr) -> SocketAddr {
+        match to {
+            SocketAddr::V4(v4) if self.is_ipv6 => {
+                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
+            }
+            other => other,
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody needs to listen.
+        let _ = self.news.send(news);
+    }
+}
