@@ -66,7 +66,7 @@ const LOOKS_AT_ONCE: usize = 4;
 /// It is looked at the clock at least so often.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// How often it is looked whether MetalLB's webhook is still there.
-const WEBHOOK_EVERY: Duration = Duration::from_mins(1);
+const WEBHOOK_EVERY: Duration = Duration::from_secs(20);
 
 /// Runs the controller until the future is dropped. Failures of the API server are waited out; writes under
 /// way when it is dropped may or may not have been made, and are looked at again by the next run.
