@@ -13,35 +13,10 @@ pub(crate) fn read_all(
     selectors: Option<&Vec<LabelSelector>>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Selector> {
-    let mut all: Vec<Selector> = Vec::new();
-    for (index, selector) in selectors.into_iter().flatten().enumerate() {
-        let path = format!("{path}[{index}]");
-        let Some(selector) = read(object, &path, selector, problems) else { continue };
-        // What is written twice is nearly always meant to be something else.
-        if let Some(first) = all.iter().position(|known| means_the_same(known, &selector)) {
-            let message = format!("says the same as the one at [{first}]; write it once");
-            problems.push(Problem::new(object, "InvalidSelector", path, message));
-        }
-        all.push(selector);
-    }
-    all
-}
-
-/// Whether two selectors differ at most in the order in which they are written.
-fn means_the_same(one: &Selector, other: &Selector) -> bool {
-    one.match_labels == other.match_labels && sorted(one) == sorted(other)
-}
-
-/// The expressions of a selector, in an order that says nothing.
-fn sorted(selector: &Selector) -> Vec<(String, String, Vec<String>)> {
-    let entry = |requirement: &Requirement| {
-        let mut values = requirement.values.clone();
-        values.sort();
-        (requirement.key.clone(), format!("{:?}", requirement.operator), values)
-    };
-    let mut expressions: Vec<_> = selector.match_expressions.iter().map(entry).collect();
-    expressions.sort();
-    expressions
+    let selectors = selectors.into_iter().flatten().enumerate();
+    selectors
+        .filter_map(|(index, selector)| read(object, &format!("{path}[{index}]"), selector, problems))
+        .collect()
 }
 
 /// Whether a text can be the value of a label: at most 63 letters, digits, dashes, underscores and dots, with a letter or
@@ -72,15 +47,8 @@ fn fault(key: &str, values: &[String]) -> Option<(&'static str, String)> {
     if !is_label_key(key) {
         return Some(("key", format!("{key:?} is no key of a label")));
     }
-    for (index, value) in values.iter().enumerate() {
-        if !is_label_value(value) {
-            return Some(("values", format!("{value:?} is no value of a label")));
-        }
-        if values[..index].contains(value) {
-            return Some(("values", format!("{value:?} stands there twice; write it once")));
-        }
-    }
-    None
+    let bad = values.iter().find(|value| !is_label_value(value));
+    bad.map(|value| ("values", format!("{value:?} is no value of a label")))
 }
 
 pub(crate) fn read(
@@ -118,13 +86,7 @@ pub(crate) fn read(
             problems.push(Problem::new(object, "InvalidSelector", format!("{path}.{field}"), message));
             return None;
         }
-        let requirement = Requirement { key: requirement.key.clone(), operator, values };
-        if match_expressions.contains(&requirement) {
-            let message = "stands there twice; write it once";
-            problems.push(Problem::new(object, "InvalidSelector", path, message));
-            return None;
-        }
-        match_expressions.push(requirement);
+        match_expressions.push(Requirement { key: requirement.key.clone(), operator, values });
     }
     let match_labels = selector.match_labels.clone().unwrap_or_default();
     for (key, value) in &match_labels {
@@ -156,22 +118,9 @@ mod tests {
 
     #[test]
     fn what_metallb_refuses_in_a_selector_is_told_with_its_place() {
-        let twice = json!({"matchExpressions": [
-            {"key": "a", "operator": "Exists"}, {"key": "a", "operator": "Exists"},
-        ]});
         for (selectors, expected) in [
             (json!([{"matchLabels": {"a": "b"}}, {"matchLabels": {"a": "c"}}]), vec![]),
             (json!([expression("example.com/a", "In", &["b", ""])]), vec![]),
-            (
-                json!([expression("a", "In", &["b", "c"]), expression("a", "In", &["c", "b"])]),
-                vec!["spec.nodeSelectors[1]: says the same as the one at [0]; write it once"],
-            ),
-            (
-                json!([expression("a", "In", &["b", "b"])]),
-                vec![
-                    "spec.nodeSelectors[0].matchExpressions[0].values: \"b\" stands there twice; write it once",
-                ],
-            ),
             (
                 json!([expression("a b", "Exists", &[])]),
                 vec!["spec.nodeSelectors[0].matchExpressions[0].key: \"a b\" is no key of a label"],
@@ -179,10 +128,6 @@ mod tests {
             (
                 json!([expression("a", "NotIn", &["-b"])]),
                 vec!["spec.nodeSelectors[0].matchExpressions[0].values: \"-b\" is no value of a label"],
-            ),
-            (
-                json!([twice]),
-                vec!["spec.nodeSelectors[0].matchExpressions[1]: stands there twice; write it once"],
             ),
             (
                 json!([{"matchLabels": {"/a": "b"}}]),

@@ -240,8 +240,8 @@ impl Running {
         if self.patience.is_none() {
             self.apply(Change::Listed);
             self.together.set_peers(&self.places);
-            // A node that never had a speaker need not be waited for.
-            self.together.expect(self.members.keys().filter(|name| self.places.contains_key(*name)));
+            // Whether a node has a speaker is not known before it is heard: when all start at once, none has told of itself.
+            self.together.expect(self.places.keys());
         }
         let patience = *self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
         // Those that listen to each other know of each other by themselves.
