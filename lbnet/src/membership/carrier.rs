@@ -1,4 +1,4 @@
-//! Carries [`Membership`] on UDP, on a thread of its own: whatever else the process does delays no heartbeat.
+//! Carries [`Membership`](super::Membership) on UDP, on a thread of its own: whatever else the process does delays no heartbeat.
 //!
 //! It also keeps the [`Permit`] to answer: extended from moment to moment while this process runs, and lapsed as soon as it
 //! stands still.
@@ -170,22 +170,22 @@ impl Carrier {
         self.port
     }
 
-    /// See [`Membership::set_peers`].
+    /// See [`Membership::set_peers`](super::Membership::set_peers).
     pub fn set_peers(&self, peers: BTreeMap<String, BTreeSet<SocketAddr>>) {
         self.send(Command::Peers(peers));
     }
 
-    /// See [`Membership::set_contacts`].
+    /// See [`Membership::set_contacts`](super::Membership::set_contacts).
     pub fn set_contacts(&self, contacts: BTreeSet<SocketAddr>) {
         self.send(Command::Contacts(contacts));
     }
 
-    /// See [`Membership::expect`].
+    /// See [`Membership::expect`](super::Membership::expect).
     pub fn expect(&self, names: BTreeSet<String>) {
         self.send(Command::Expect(names));
     }
 
-    /// See [`Membership::publish`].
+    /// See [`Membership::publish`](super::Membership::publish).
     pub fn publish(&self, changes: Vec<Change>) {
         self.send(Command::Publish(changes));
     }
