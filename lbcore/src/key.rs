@@ -4,8 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Namespace and name of a Kubernetes Service. Cheap to clone; ordered by namespace, then name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ServiceKey {
     namespace: Arc<str>,
     name: Arc<str>,
@@ -57,5 +60,19 @@ impl FromStr for ServiceKey {
             }
             _ => Err(ParseKeyError(text.to_owned())),
         }
+    }
+}
+
+impl TryFrom<String> for ServiceKey {
+    type Error = ParseKeyError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ServiceKey> for String {
+    fn from(key: ServiceKey) -> Self {
+        key.to_string()
     }
 }

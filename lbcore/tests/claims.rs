@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use lbcore::ownership::claims::{Cause, Claims, Failback, PATIENCE, Table, Verdict};
+use lbcore::ownership::claims::rebalance::{Group, even_out};
+use lbcore::ownership::claims::{Cause, Claims, Failback, Offers, PATIENCE, Table, Verdict};
 use lbcore::ownership::{Endpoints, Service};
 use lbcore::selector::Selector;
 use lbcore::{Advertisement, Announced, Labels, Node, Ownership, ServiceKey, elect};
@@ -158,21 +159,114 @@ fn of_two_claims_the_higher_epoch_counts_and_of_equal_ones_the_order() {
     for (ours, theirs_epoch, stays) in [(3, 2, true), (3, 4, false), (3, 3, false)] {
         // The one that claims it too comes before this one in the order.
         let mut own = claims(&second);
-        own.restore(Table::from([(ip(1), ours)]));
+        says(&mut own, &second, &[(ip(1), ours)]);
         says(&mut own, &first, &[(ip(1), theirs_epoch)]);
         let verdict = own.settle(ip(1), &all, &[], SECOND);
-        let expected =
-            if stays { Verdict::Ours { taken: Some(Cause::Restored) } } else { theirs(&first, true) };
+        let expected = if stays { Verdict::Ours { taken: None } } else { theirs(&first, true) };
         assert_eq!(verdict, expected, "{ours} against {theirs_epoch}");
         assert_eq!(own.own().is_empty(), !stays, "whoever gives way says so");
     }
     let mut own = claims(&second);
-    own.restore(Table::from([(ip(1), 3)]));
+    says(&mut own, &second, &[(ip(1), 3)]);
     says(&mut own, &third, &[(ip(1), 3)]);
     assert!(
         matches!(own.settle(ip(1), &all, &[], SECOND), Verdict::Ours { .. }),
         "it is behind in the order"
     );
+}
+
+#[test]
+fn what_was_claimed_before_a_restart_counts_only_where_nobody_claims_it_now() {
+    let all = nodes(&["a", "b"]);
+    let mut own = claims("a");
+    // However high its epoch: it may be from long ago.
+    own.restore(Table::from([(ip(1), 9), (ip(2), 9), (ip(3), 9)]));
+    assert_eq!(own.changed_own(), vec![], "nobody is told before it is decided");
+    says(&mut own, "b", &[(ip(1), 1)]);
+    assert_eq!(own.settle(ip(1), &among(ip(1), &all, None), &[], SECOND), theirs("b", true));
+    let restored = Verdict::Ours { taken: Some(Cause::Restored) };
+    assert_eq!(own.settle(ip(2), &among(ip(2), &all, None), &[], SECOND), restored);
+    own.end_restoring();
+    assert_eq!(own.changed_own(), vec![(ip(1), None), (ip(2), Some(9)), (ip(3), None)]);
+    assert_eq!(own.own(), Table::from([(ip(2), 9)]));
+}
+
+#[test]
+fn who_returns_keeps_what_nobody_has_taken_meanwhile() {
+    let all = nodes(&["a", "b", "c"]);
+    let mut own = claims("b");
+    says(&mut own, "c", &[(ip(1), 1)]);
+    own.set_returning("a", Table::from([(ip(1), 7), (ip(2), 7)]));
+    assert_eq!(own.settle(ip(1), &among(ip(1), &all, None), &[], SECOND), theirs("c", true));
+    assert_eq!(own.settle(ip(2), &among(ip(2), &all, None), &[], SECOND), theirs("a", true));
+}
+
+#[test]
+fn what_is_offered_is_taken_by_the_one_it_is_offered_to_and_by_nobody_else() {
+    let all = among(ip(1), &nodes(&["a", "b", "c"]), None);
+    let mut holder = claims("a");
+    says(&mut holder, "a", &[(ip(1), 4)]);
+    let offers = Offers::from([(ip(1), "b".to_owned())]);
+    assert_eq!(holder.offer(offers.clone()).len(), 1);
+    assert_eq!(holder.settle(ip(1), &all, &[], SECOND), Verdict::Ours { taken: None });
+    for (node, takes) in [("b", true), ("c", false)] {
+        let mut other = claims(node);
+        says(&mut other, "a", &[(ip(1), 4)]);
+        other.set_offers("a", offers.clone());
+        let verdict = other.settle(ip(1), &all, &[], SECOND);
+        let taken = Verdict::Ours { taken: Some(Cause::Rebalanced { node: "a".to_owned() }) };
+        assert_eq!(verdict == taken, takes, "{node}: {verdict:?}");
+        assert_eq!(other.own(), if takes { Table::from([(ip(1), 5)]) } else { Table::new() });
+    }
+    says(&mut holder, "b", &[(ip(1), 5)]);
+    assert_eq!(holder.settle(ip(1), &all, &[], SECOND), theirs("b", true));
+    assert_eq!(holder.own_offers(), Offers::new(), "it is given");
+}
+
+#[test]
+fn what_is_offered_and_not_taken_stays() {
+    let all = among(ip(1), &nodes(&["a", "b"]), None);
+    let mut holder = claims("a");
+    says(&mut holder, "a", &[(ip(1), 4)]);
+    holder.offer(Offers::from([(ip(1), "b".to_owned())]));
+    for second in 1..4 {
+        assert_eq!(holder.settle(ip(1), &all, &[], second * SECOND), Verdict::Ours { taken: None });
+    }
+    assert_eq!(holder.own_offers(), Offers::new());
+    assert_eq!(holder.own(), Table::from([(ip(1), 4)]));
+}
+
+proptest! {
+    #[test]
+    fn an_even_spread_moves_nothing_twice_and_nothing_that_need_not(
+        held in prop::collection::vec((0..5_u8, 1..32_u8), 0..60),
+    ) {
+        // Each group has some of five nodes as candidates, its holder among them.
+        let name = |node: u8| format!("n{node}");
+        let groups: Vec<Group> = held.iter().enumerate().map(|(index, (holder, among))| Group {
+            addresses: vec![ip(u32::try_from(index).unwrap())],
+            holder: name(*holder),
+            candidates: (0..5).filter(|node| node == holder || among >> node & 1 == 1).map(name).collect(),
+        }).collect();
+        let offers = even_out(&groups);
+        let mut load: std::collections::BTreeMap<String, usize> = (0..5).map(|node| (name(node), 0)).collect();
+        for group in &groups {
+            let to = offers.get(&group.addresses[0]);
+            prop_assert!(to.is_none_or(|to| group.candidates.contains(to) && *to != group.holder));
+            *load.get_mut(to.unwrap_or(&group.holder)).unwrap() += 1;
+        }
+        // Nobody has two more than one who could have one of what it had.
+        for group in groups.iter().filter(|group| !offers.contains_key(&group.addresses[0])) {
+            for other in &group.candidates {
+                prop_assert!(load[&group.holder] <= load[other] + 1, "{load:?} {offers:?}");
+            }
+        }
+        // Among nodes that can all have all, each has its share.
+        if held.iter().all(|(_, among)| *among == 31) {
+            let (most, least) = (load.values().max(), load.values().min());
+            prop_assert!(most <= least.map(|least| least + 1).as_ref());
+        }
+    }
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Speaker(SpeakerArguments),
     /// Send the addresses of a node elsewhere before it is worked on, without a question unanswered
     Drain(DrainArguments),
+    /// Spread addresses evenly over the nodes again, without a question unanswered
+    Rebalance(RebalanceArguments),
     /// Show what every Service of manifests would get, and why; needs no cluster
     #[command(after_help = VERDICTS)]
     Plan(PlanArguments),
@@ -368,6 +370,19 @@ pub(crate) struct DrainArguments {
     /// Let it answer again
     #[arg(long)]
     pub(crate) undo: bool,
+    #[command(flatten)]
+    pub(crate) server: WhereArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RebalanceArguments {
+    #[command(flatten)]
+    pub(crate) server: WhereArguments,
+}
+
+/// Where the API server is, for commands of people.
+#[derive(Debug, Args)]
+pub(crate) struct WhereArguments {
     /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -383,6 +398,12 @@ pub(crate) struct SpeakerArguments {
     pub(crate) node_name: String,
     #[command(flatten)]
     pub(crate) together: TogetherArguments,
+    /// Keep what is known in this folder, so that a restart goes on without the API server
+    #[arg(long, env = "LBD_STATE_DIR", value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Tell over HTTP how it goes, here: /healthz, /readyz, /metrics, and JSON under /v1
+    #[arg(long, env = "LBD_HTTP", default_value = "127.0.0.1:7948", value_name = "ADDRESS:PORT")]
+    pub(crate) http: SocketAddr,
     /// Let nodes with the label node.kubernetes.io/exclude-from-external-load-balancers announce too
     #[arg(long, env = "LBD_IGNORE_EXCLUDE_LB")]
     pub(crate) ignore_exclude_lb: bool,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::cli::ServerArguments;
+use crate::cli::{ServerArguments, WhereArguments};
 use crate::exit::Failure;
 
 /// How long an answer, or a part of one, is waited for. Longer than watches last.
@@ -19,11 +19,12 @@ pub(crate) async fn connect(arguments: &ServerArguments) -> Result<Client, Failu
     connect_to(arguments.server.as_ref(), arguments.kubeconfig.as_deref()).await
 }
 
-/// The same for these two arguments.
-pub(crate) async fn connect_to(
-    server: Option<&http::Uri>,
-    kubeconfig: Option<&Path>,
-) -> Result<Client, Failure> {
+/// The same for a command of people.
+pub(crate) async fn connect_where(arguments: &WhereArguments) -> Result<Client, Failure> {
+    connect_to(arguments.server.as_ref(), arguments.kubeconfig.as_deref()).await
+}
+
+async fn connect_to(server: Option<&http::Uri>, kubeconfig: Option<&Path>) -> Result<Client, Failure> {
     let mut config = match (server, kubeconfig) {
         (Some(url), _) => Config::new(url.clone()),
         (None, Some(file)) => {

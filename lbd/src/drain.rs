@@ -16,7 +16,7 @@ use crate::exit::{Failure, Outcome};
 pub(crate) fn main(arguments: &DrainArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = client::connect_to(arguments.server.as_ref(), arguments.kubeconfig.as_deref()).await?;
+        let client = client::connect_where(&arguments.server).await?;
         let (node, value) = (&arguments.node, (!arguments.undo).then_some("true"));
         let patch = json!({"metadata": {"annotations": {DRAIN: value}}});
         let nodes: Api<Node> = Api::all(client);

@@ -38,6 +38,9 @@ pub(crate) enum Failure {
         /// What the API server said.
         why: String,
     },
+    /// Nobody can be asked to spread addresses.
+    #[error("addresses cannot be spread evenly: {0}")]
+    Rebalance(String),
     /// The demo saw something else than it should.
     #[error("the demo failed at step {step}: {why}")]
     Demo {

@@ -11,9 +11,11 @@ mod demo;
 mod drain;
 mod exit;
 mod host;
+mod http;
 mod install;
 mod logs;
 mod offline;
+mod rebalance;
 mod run;
 mod shutdown;
 mod speaker;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Controller(arguments) => controller::main(arguments),
         Command::Speaker(arguments) => speaker::main(arguments),
         Command::Drain(arguments) => drain::main(&arguments),
+        Command::Rebalance(arguments) => rebalance::main(&arguments),
         Command::Plan(arguments) => offline::plan::main(&arguments),
         Command::Check(arguments) => offline::check::main(&arguments),
         Command::Explain(arguments) => offline::explain::main(&arguments),

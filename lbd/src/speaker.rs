@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use lbk8s::speaker::{Rules, Settings, run};
+use lbk8s::speaker::{Rules, Settings, Wiring, inspector, run};
 use lbnet::Layer2;
 use lbnet::membership::carrier::Carrier;
 
 use crate::cli::SpeakerArguments;
 use crate::exit::{Failure, Outcome};
-use crate::{client, logs, shutdown};
+use crate::{client, http, logs, shutdown};
 
 pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
     logs::start("info,kube_client=off");
@@ -36,7 +36,11 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
             class: arguments.server.lb_class,
             rules,
             interfaces,
+            state: arguments.state_dir,
         };
+        let (inspector, questions) = inspector();
+        let wiring = Wiring { layer2, wire, members: Some(members), questions: Some(questions) };
+        let told = http::serve(http::listen(arguments.http).await, inspector);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
         let stop = shutdown::requested(until_stdin_closes);
         let stop = async {
@@ -45,8 +49,11 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
                 Err(error) => tracing::error!(%error, "it cannot be heard that this process is to stop"),
             }
         };
-        if !run(client, settings, layer2, wire, Some(members), stop).await {
-            return Err(Failure::AnsweringEnded);
+        tokio::select! {
+            stopped = run(client, settings, wiring, stop) => if !stopped {
+                return Err(Failure::AnsweringEnded);
+            },
+            () = told => {}
         }
         tracing::info!("speaker has stopped");
         Ok(())

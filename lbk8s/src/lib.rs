@@ -17,6 +17,7 @@
 //! | [`watching`] | | watches as a stream of changes |
 //! | [`controller`] | `controller` | who holds which address |
 //! | [`speaker`] | `speaker` | which node answers, and the answering |
+//! | [`state_file`] | `speaker` | what is known, on disk |
 //! | [`store`] | `store` | a Kubernetes API in this process |
 
 pub mod configuration_state;
@@ -33,6 +34,8 @@ pub mod schema;
 mod several;
 #[cfg(feature = "speaker")]
 pub mod speaker;
+#[cfg(feature = "speaker")]
+pub mod state_file;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod suggest;

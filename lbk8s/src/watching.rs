@@ -355,6 +355,11 @@ impl Progress {
         self.unsynced.is_empty()
     }
 
+    /// The watches that have not told of everything yet.
+    pub fn unsynced(&self) -> impl Iterator<Item = &'static str> {
+        self.unsynced.iter().copied()
+    }
+
     /// The server does not know a kind. True if now all watches have told of everything, for the first time.
     pub fn absent(&mut self, watch: &'static str) -> bool {
         let error = "the server does not know the kind; is its CRD installed? Taken as none";

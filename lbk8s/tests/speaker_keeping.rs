@@ -66,7 +66,10 @@ impl World {
                     self.announced.insert(*address, interfaces.clone());
                 }
                 Effect::Withdraw { address, .. } => drop(self.announced.remove(address)),
-                Effect::Owner { .. } | Effect::AnnounceAgain { .. } | Effect::Nobody { .. } => {}
+                Effect::Owner { .. }
+                | Effect::AnnounceAgain { .. }
+                | Effect::Nobody { .. }
+                | Effect::Overlap { .. } => {}
             }
         }
         effects

@@ -173,6 +173,7 @@ proptest! {
                             prop_assert!(announced.contains_key(&address));
                         }
                         Effect::Nobody { why, .. } => prop_assert!(!why.is_empty()),
+                        Effect::Overlap { .. } => prop_assert!(false, "nobody else is heard"),
                     }
                 }
                 let repeated = speaker.apply(again);

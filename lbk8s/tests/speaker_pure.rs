@@ -107,6 +107,7 @@ impl World {
                     assert!(announced.contains_key(address));
                 }
                 Effect::Nobody { why, .. } => assert!(!why.is_empty()),
+                Effect::Overlap { .. } => panic!("nobody else is heard"),
             }
         }
         let owned: BTreeSet<IpAddr> = self.speakers[node].owned().collect();

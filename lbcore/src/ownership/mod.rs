@@ -13,16 +13,18 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::range::to_number;
 use crate::{Advertisement, Interfaces, Labels, ServiceKey};
 
-/// A node as ownership sees it.
+/// A node as ownership sees it. What its speaker tells, and what follows from that, is not part of its written form.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and any of them can hold beside any other"
 )]
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Node {
     /// The node's name (`metadata.name`).
     pub name: String,
@@ -33,26 +35,33 @@ pub struct Node {
     /// Its condition `NetworkUnavailable` is true.
     pub network_unavailable: bool,
     /// Its speaker is not heard by the others.
+    #[serde(skip)]
     pub silent: bool,
     /// It is being drained: on request, or because it is out of service.
     pub drained: bool,
     /// No pods are placed on it (`spec.unschedulable`); ownership does not look at this.
     pub cordoned: bool,
     /// It answers only if no other can: it is being drained.
+    #[serde(skip)]
     pub last_choice: bool,
     /// Its speaker is about to end: any other is better.
+    #[serde(skip)]
     pub leaving: bool,
     /// Its interfaces that can answer, as its speaker tells of them; `None` if none has told of them yet.
+    #[serde(skip)]
     pub interfaces: Option<Vec<Interface>>,
 }
 
 /// An interface of a node that can answer: up, with a carrier, and not left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its name.
     pub name: String,
     /// The subnets that it carries.
     pub subnets: Vec<IpNet>,
+    /// Nobody on its LAN hears the node there, although the node lives: a switch or a cable lets nothing through.
+    #[serde(default)]
+    pub unheard: bool,
 }
 
 /// A service behind an address, as ownership sees it.
@@ -133,6 +142,7 @@ pub struct Ownership {
 }
 
 /// A node that can answer for an address.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The node's name.
@@ -149,6 +159,8 @@ pub struct Candidate {
     pub leaving: bool,
     /// What is known of the way from the address's LAN to the node.
     pub reach: Reach,
+    /// Whether it is heard on an interface where it may answer, as far as is known.
+    pub heard: bool,
     /// How good a choice it is: among those of the same standing the order of rendezvous decides.
     pub standing: Standing,
 }
@@ -159,6 +171,8 @@ pub struct Candidate {
 pub struct Standing {
     /// Its speaker is not about to end.
     pub staying: bool,
+    /// It is heard on the address's LAN, as far as is known.
+    pub heard: bool,
     /// It can answer for the service's other family too, if any candidate can.
     pub fits_all: bool,
     /// It has a ready endpoint of every service that wants its traffic kept on the node.
@@ -194,7 +208,7 @@ impl Ownership {
 }
 
 /// Why a node is no candidate for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum PassedOver {
     /// It carries the exclude label.
     Excluded,
@@ -320,8 +334,8 @@ pub fn elect_beside(
             None => (false, candidate.weight),
         };
         let willing = !candidate.last_choice;
-        let (staying, ready) = (!candidate.leaving, candidate.ready);
-        candidate.standing = Standing { staying, fits_all, ready, willing, weight };
+        let (staying, heard, ready) = (!candidate.leaving, candidate.heard, candidate.ready);
+        candidate.standing = Standing { staying, heard, fits_all, ready, willing, weight };
     }
     own.candidates.sort_by_cached_key(|candidate| {
         let hash = rendezvous(&candidate.node, key);
@@ -427,7 +441,7 @@ fn suits(
     }
     let weight = ours.iter().map(|advertisement| advertisement.weight(&node.labels)).sum();
     let interfaces = Interfaces::union(ours);
-    let reach = reach(node, address, &interfaces)?;
+    let (reach, heard) = reach(node, address, &interfaces)?;
     Ok(Candidate {
         node: node.name.clone(),
         interfaces,
@@ -436,18 +450,21 @@ fn suits(
         last_choice: node.last_choice,
         leaving: node.leaving,
         reach,
+        heard,
         standing: Standing::default(),
     })
 }
 
-fn reach(node: &Node, address: IpAddr, allowed: &Interfaces) -> Result<Reach, PassedOver> {
-    let Some(interfaces) = &node.interfaces else { return Ok(Reach::Unknown) };
-    let mut answering = interfaces.iter().filter(|it| allowed.allows(&it.name)).peekable();
-    if answering.peek().is_none() {
-        return Err(PassedOver::NoInterface);
-    }
-    let mut subnets = answering.flat_map(|it| &it.subnets);
-    Ok(if subnets.any(|net| net.contains(&address)) { Reach::Subnet } else { Reach::OtherSubnet })
+/// What is known of the way from an address's LAN to a node, and whether the node is heard on one of the interfaces that
+/// are as good.
+fn reach(node: &Node, address: IpAddr, allowed: &Interfaces) -> Result<(Reach, bool), PassedOver> {
+    let Some(interfaces) = &node.interfaces else { return Ok((Reach::Unknown, true)) };
+    let of = |it: &Interface| {
+        let carries = it.subnets.iter().any(|net| net.contains(&address));
+        (if carries { Reach::Subnet } else { Reach::OtherSubnet }, !it.unheard)
+    };
+    let answering = interfaces.iter().filter(|it| allowed.allows(&it.name));
+    answering.map(of).max().ok_or(PassedOver::NoInterface)
 }
 
 /// The number of a pair of node and address; the highest wins. It is part of the protocol between nodes of

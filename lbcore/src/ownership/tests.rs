@@ -178,7 +178,11 @@ fn nobody_announces_without_advertisement_endpoint_or_node() {
 }
 
 fn on(name: &str, subnets: &[&str]) -> Interface {
-    Interface { name: name.to_owned(), subnets: subnets.iter().map(|net| net.parse().unwrap()).collect() }
+    Interface {
+        name: name.to_owned(),
+        subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
+        unheard: false,
+    }
 }
 
 #[test]
@@ -203,6 +207,26 @@ fn nodes_on_the_lan_of_the_address_come_before_all_others() {
     assert_eq!(candidates, 1);
     assert!(why.contains(&(name(1), PassedOver::OtherSubnet)) && why.contains(&no_speaker(3)), "{why:?}");
     assert_eq!(owner(&address, &ads, &all), Some(name(2)));
+}
+
+#[test]
+fn who_is_not_heard_on_the_lan_of_the_address_is_the_last_choice_and_no_worse() {
+    let (ads, address) = ([Advertisement::default()], announced("10.0.0.9"));
+    let mut all = nodes(2);
+    let two_lans = vec![on("eth0", &["10.0.0.0/24"]), on("eth1", &["10.1.0.0/24"])];
+    all.iter_mut().for_each(|node| node.interfaces = Some(two_lans.clone()));
+    let first = owner(&address, &ads, &all).unwrap();
+    let deaf = |all: &mut Vec<Node>, name: &str, at: usize| {
+        let node = all.iter_mut().find(|node| node.name == name).unwrap();
+        node.interfaces.as_mut().unwrap()[at].unheard = true;
+    };
+    deaf(&mut all, &first, 1);
+    assert_eq!(owner(&address, &ads, &all).as_ref(), Some(&first), "on another LAN it does not matter");
+    deaf(&mut all, &first, 0);
+    let other = owner(&address, &ads, &all).unwrap();
+    assert_ne!(other, first);
+    deaf(&mut all, &other, 0);
+    assert_eq!(owner(&address, &ads, &all), Some(first), "if nobody hears anybody, nothing is known");
 }
 
 #[test]

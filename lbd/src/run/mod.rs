@@ -55,17 +55,18 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     tasks.spawn_local(async move {
         controller::run(client, settings, move |notice| notices.notice(notice)).await;
     });
-    if let Some((layer2, wire)) = answer(&arguments.wire) {
+    if let Some(answering) = answer(&arguments.wire) {
         let settings = speaker::Settings {
             node,
             namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
             class: None,
             rules: Rules { without_slices: WithoutSlices::Served, ..Rules::default() },
             interfaces: lbnet::Settings::from(&arguments.wire).interfaces,
+            state: None,
         };
         let client = store.client();
         tasks.spawn_local(async move {
-            speaker::run(client, settings, layer2, wire, None, std::future::pending()).await;
+            speaker::run(client, settings, speaker::Wiring::alone(answering), std::future::pending()).await;
         });
     }
     if let Some(at) = arguments.listen {

@@ -13,6 +13,7 @@
 //! | `IPAddressPool`, `Service`, `Namespace` | [`RELEASE`] | `all`, or addresses, CIDRs and ranges | addresses that may be taken from Services because their pool is drained or has them no more |
 //! | `Node` | [`GATEWAYS`] | addresses, separated by commas | where the node sends its traffic: never given out unless asked for |
 //! | | [`DRAIN`] | `true` | other nodes answer for the addresses that this one has, as long as any can |
+//! | | [`REBALANCE`] | any word | when it changes, the node gives away what it has more than its share of addresses |
 //! | written on `IPAddressPool` | [`REMEMBERED`] | JSON | which Service had which address, for `sticky` and `cool-down` |
 //! | written on `Service` | [`KEPT`] | JSON | of an address that its pool no longer has: that pool, and the advertisements under which it stays announced |
 
@@ -59,6 +60,8 @@ pub const RELEASE: &str = "lbd.io/release";
 pub const GATEWAYS: &str = "lbd.io/gateways";
 /// On a Node: `true` sends its addresses elsewhere.
 pub const DRAIN: &str = "lbd.io/drain";
+/// On a Node: when it changes, the node gives away what it has more than its share of addresses.
+pub const REBALANCE: &str = "lbd.io/rebalance";
 /// Written on a pool: which Service had which address.
 pub const REMEMBERED: &str = "lbd.io/remembered";
 /// Written on a Service: where an address came from that its pool no longer has.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lbcore::{Labels, ServiceKey};
+use serde::{Deserialize, Serialize};
 
 use super::ObjectRef;
 use super::service::{Kept, ServiceView, Wish};
 
 /// The parts of a Service that a speaker looks at. Each node keeps those of all Services.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AnnouncedService {
     /// Namespace and name.
     pub key: ServiceKey,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use lbcore::{Endpoints, ServiceKey};
+use serde::{Deserialize, Serialize};
 
 /// The label that names a slice's service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The parts of a slice that we look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SliceView {
     /// Namespace and name of the slice.
     pub key: ServiceKey,

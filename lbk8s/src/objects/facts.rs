@@ -54,6 +54,9 @@ pub struct InterfaceFacts {
     /// The subnets that it carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
+    /// Nobody on its LAN hears the node there, although the node lives.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unheard: bool,
 }
 
 /// An address that another station has.
@@ -73,6 +76,7 @@ impl NodeFactsFields {
         let interface = |facts: &InterfaceFacts| Interface {
             name: facts.name.clone(),
             subnets: facts.subnets.iter().filter_map(|text| text.parse().ok()).collect(),
+            unheard: facts.unheard,
         };
         self.interfaces.iter().map(interface).collect()
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
 
 use super::{ObjectRef, Problem};
 
@@ -16,7 +17,7 @@ pub const SELECTORS: [(&str, &str); 2] = [
 pub const WEBHOOK: &str = "metallb-webhook-configuration";
 
 /// Something of MetalLB's.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Leftover {
     /// A pod of its controller: it gives addresses.
     Controller(ObjectRef),
@@ -66,7 +67,7 @@ impl Leftover {
 }
 
 /// All that is there of MetalLB.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftovers(BTreeSet<Leftover>);
 
 impl Leftovers {
@@ -84,6 +85,11 @@ impl Leftovers {
             let object = known.object();
             (&*object.kind, &*object.namespace, &*object.name) != ("Pod", namespace, name)
         });
+    }
+
+    /// The pods among them.
+    pub fn pods(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.0.iter().map(Leftover::object).filter(|object| object.kind == "Pod")
     }
 
     /// Whether MetalLB's controller runs.

@@ -28,10 +28,11 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use lbcore::ServiceKey;
 use lbcore::pool::PoolProblemKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which object something is about. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// As in `v1` or `metallb.io/v1beta1`.
     pub api_version: Cow<'static, str>,

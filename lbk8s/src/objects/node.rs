@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use lbcore::Avoided;
 
-use super::annotations::{DRAIN, GATEWAYS, path};
+use super::annotations::{DRAIN, GATEWAYS, REBALANCE, path};
 use super::{ObjectRef, Problem};
 
 /// Whoever carries this label, with any value, announces nothing.
@@ -40,6 +40,12 @@ fn is_drained(node: &Node) -> bool {
     let asked = node.annotations().get(DRAIN).is_some_and(|value| value.trim() == "true");
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     asked || taints.into_iter().any(|taint| taint.key == OUT_OF_SERVICE)
+}
+
+/// The word by which somebody asked for an even spread last ([`REBALANCE`]).
+#[must_use]
+pub fn rebalance(node: &Node) -> Option<String> {
+    node.annotations().get(REBALANCE).cloned()
 }
 
 /// Where a node's speaker can be reached by the others.

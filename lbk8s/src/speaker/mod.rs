@@ -5,15 +5,21 @@
 //! announced stays announced.
 
 mod edge;
+pub mod history;
+pub mod last_known;
 mod on_wire;
 pub mod team;
+pub mod view;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use edge::{Members, Settings, run};
+pub use edge::{
+    Counted, Durations, Inspector, InterfaceView, MemberView, Members, Questions, Settings, SpeakerStatus,
+    Wiring, World, inspector, run,
+};
 use lbcore::ownership::claims::{Cause, Failback};
 use lbcore::ownership::{Interface, Nobody};
 use lbcore::{
@@ -70,6 +76,8 @@ pub enum Change {
     Time(Duration),
     /// This speaker is about to end: others are to take what it has.
     Leave,
+    /// Addresses are to be spread evenly again.
+    Rebalance,
     /// Everything that is there has been told of: an address that comes from now on is new.
     Listed,
     /// Everything is known, and it may be announced. Nothing is announced before.
@@ -100,6 +108,17 @@ pub enum Effect {
     AnnounceAgain {
         /// The address.
         address: IpAddr,
+    },
+    /// Another node, which could not be heard, answered for an address too: it goes on, and this one has ceased to.
+    Overlap {
+        /// A Service of the address.
+        service: ObjectRef,
+        /// The address.
+        address: IpAddr,
+        /// The other node.
+        node: String,
+        /// For how long the two did not hear each other.
+        apart: Duration,
     },
     /// Nobody answers for an address of a Service. Every node sees that; one of them is asked to tell.
     Nobody {
@@ -245,6 +264,11 @@ impl Speaker {
     /// Takes in a change; what is to be done about it. Only addresses that the change is about are looked at.
     pub fn apply(&mut self, change: Change) -> Vec<Effect> {
         let (mut effects, mut kept) = (Vec::new(), BTreeSet::new());
+        let speaks = match &change {
+            Change::Member(name, _) => Some(name.clone()),
+            _ => None,
+        };
+        let begins = matches!(change, Change::Joined | Change::Synced);
         let touched = match change {
             Change::Config(change) => {
                 let changed = self.config.apply(*change);
@@ -286,6 +310,7 @@ impl Speaker {
             }
             Change::Time(now) => self.set_time(now),
             Change::Leave => self.set_leaving(),
+            Change::Rebalance => self.set_rebalancing(),
             Change::Taken(node, addresses) => {
                 self.taken.insert(node, addresses);
                 self.taken.retain(|_, addresses| !addresses.is_empty());
@@ -320,6 +345,12 @@ impl Speaker {
         let beside: Vec<IpAddr> = touched.iter().flat_map(|address| self.beside(*address)).collect();
         let touched: BTreeSet<IpAddr> = touched.into_iter().chain(beside).collect();
         effects.extend(touched.into_iter().flat_map(|address| self.settle(address)).collect::<Vec<_>>());
+        if let Some(name) = speaks {
+            self.reunited(&name);
+        }
+        if let Some(team) = self.team.as_mut().filter(|_| begins) {
+            team.claims.end_restoring();
+        }
         let kept = kept.into_iter().filter(|address| self.owned.contains_key(address));
         effects.extend(kept.map(|address| Effect::AnnounceAgain { address }));
         effects
@@ -479,6 +510,7 @@ impl Speaker {
         // Who has answered for an address has asked before whether it was free.
         let was_claimed = self.team.as_ref().is_some_and(|team| team.claims.was_claimed(address));
         let decided = self.decide(address, ownership.as_ref());
+        self.note_owner(address);
         let (wanted, why) = decided.map_or((None, None), |(interfaces, why)| (Some(interfaces), why));
         let mut effects = self.tell_of_nobody(address, ownership.as_ref());
         // As long as nobody can answer for it, it has had no owner yet.
@@ -495,7 +527,17 @@ impl Speaker {
         }
         let Some(interfaces) = wanted else {
             let why = || self.reason_to_withdraw(ownership.as_ref());
+            let overlap = before.as_ref().and_then(|_| self.overlapped(address));
             effects.extend(before.map(|_| Effect::Withdraw { address, why: why() }));
+            if let Some((node, apart)) = overlap {
+                let about = |service: &ObjectRef| Effect::Overlap {
+                    service: service.clone(),
+                    address,
+                    node: node.clone(),
+                    apart,
+                };
+                effects.extend(self.users(address).map(about));
+            }
             return effects;
         };
         let (known, told) = before.map_or((None, Vec::new()), |owned| (Some(owned.interfaces), owned.told));

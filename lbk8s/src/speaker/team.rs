@@ -1,15 +1,18 @@
 //! The speakers together: who lives, who claims what, and what that makes of this one.
 //!
-//! What members tell of themselves are records by key: [`FACTS`], [`READY`], [`LEAVING`], and one for each address they claim.
+//! What members tell of themselves are records by key: [`FACTS`], [`READY`], [`LEAVING`], and one for each address that they
+//! claim, offer to another node, or claimed before they were restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use lbcore::ownership::Interface;
-use lbcore::ownership::claims::{Cause, Claims, Failback, Table, Verdict};
+use lbcore::ownership::claims::rebalance::{Group, even_out};
+use lbcore::ownership::claims::{Cause, Claims, Failback, Offers, Table, Verdict};
 use lbcore::{Interfaces, Ownership};
 
+use super::history::History;
 use super::{Effect, Speaker};
 use crate::objects::facts::NodeFactsFields;
 
@@ -20,12 +23,35 @@ pub const READY: &str = "ready";
 /// The record of a speaker that is about to end.
 pub const LEAVING: &str = "leaving";
 const CLAIM: &str = "claim/";
+const OFFER: &str = "offer/";
+const HELD: &str = "held/";
+
+/// A record for the others: its key, and what it says; nothing if it is to go.
+pub type Record = (String, Option<Vec<u8>>);
+
+/// A node whose speaker was restarted keeps what it had for so long, until it answers again.
+const RETURNING: Duration = Duration::from_millis(1500);
+
+/// When many start at once, the first of them to be ready waits for the others for so long: they would have to take their
+/// share from it.
+const STARTING: Duration = Duration::from_secs(1);
+/// What a node was the first to claim, and not longer ago, it gives away to others that start after it, so that all have
+/// their share. After that only who asks for it moves anything.
+const YOUNG: Duration = Duration::from_mins(1);
+/// Others that start at the same time are waited for before the share of each is worked out.
+const GATHERING: Duration = Duration::from_millis(500);
 
 /// What a member tells of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Told {
     /// The addresses that it claims.
     pub claims: Table,
+    /// Why it took them, as far as it says.
+    pub causes: BTreeMap<IpAddr, Cause>,
+    /// What it wants to give away, and to whom.
+    pub offers: Offers,
+    /// What it claimed before it was restarted.
+    pub held: Table,
     /// What it is like; nothing if it has not told, or in a way that cannot be read.
     pub facts: Option<NodeFactsFields>,
     /// It knows the world, and answers for what it claims.
@@ -38,12 +64,27 @@ impl Told {
     /// Reads the records of a member. What cannot be read is passed over: it may be of a later version.
     #[must_use]
     pub fn read(records: &BTreeMap<String, Vec<u8>>) -> Self {
-        let claim = |(key, value): (&String, &Vec<u8>)| {
-            let address: IpAddr = key.strip_prefix(CLAIM)?.parse().ok()?;
-            Some((address, u64::from_be_bytes(value.as_slice().try_into().ok()?)))
+        let under = |prefix: &'static str| {
+            let of = move |(key, value): (&String, &'_ Vec<u8>)| {
+                let address: IpAddr = key.strip_prefix(prefix)?.parse().ok()?;
+                Some((address, value.clone()))
+            };
+            records
+                .range(prefix.to_owned()..)
+                .take_while(move |(key, _)| key.starts_with(prefix))
+                .filter_map(of)
         };
+        let epoch =
+            |(address, value): (IpAddr, Vec<u8>)| Some((address, u64::from_be_bytes(*value.first_chunk()?)));
+        let cause = |(address, value): (IpAddr, Vec<u8>)| {
+            Some((address, serde_json::from_slice(value.get(size_of::<u64>()..)?).ok()?))
+        };
+        let to = |(address, value): (IpAddr, Vec<u8>)| Some((address, String::from_utf8(value).ok()?));
         Self {
-            claims: records.iter().filter_map(claim).collect(),
+            claims: under(CLAIM).filter_map(epoch).collect(),
+            causes: under(CLAIM).filter_map(cause).collect(),
+            offers: under(OFFER).filter_map(to).collect(),
+            held: under(HELD).filter_map(epoch).collect(),
             facts: records.get(FACTS).and_then(|facts| serde_json::from_slice(facts).ok()),
             ready: records.contains_key(READY),
             leaving: records.contains_key(LEAVING),
@@ -51,10 +92,11 @@ impl Told {
     }
 }
 
-/// The record of a claim, or of one that is given up.
-#[must_use]
-pub fn claim(address: IpAddr, epoch: Option<u64>) -> (String, Option<Vec<u8>>) {
-    (format!("{CLAIM}{address}"), epoch.map(|epoch| epoch.to_be_bytes().to_vec()))
+/// The record of a claim with its epoch, and why it was made.
+fn claim(epoch: u64, cause: Option<&Cause>) -> Vec<u8> {
+    let mut bytes = epoch.to_be_bytes().to_vec();
+    bytes.extend(cause.and_then(|cause| serde_json::to_vec(cause).ok()).unwrap_or_default());
+    bytes
 }
 
 /// What a speaker knows of the others.
@@ -66,11 +108,32 @@ pub(super) struct Team {
     leaving: BTreeSet<String>,
     /// Those whose interfaces are known from themselves.
     told: BTreeSet<String>,
+    /// Why addresses have the owners that they have: under which epoch, and what was said.
+    pub(super) causes: BTreeMap<IpAddr, (u64, Cause)>,
+    /// Those that were restarted and do not answer yet, and until when they keep what they had; nothing if that is over.
+    returning: BTreeMap<String, Option<Duration>>,
+    /// Since when those were not heard that are heard again and have not told yet what they claim.
+    apart: BTreeMap<String, Duration>,
+    /// Until when those that live are taken to be ready; over, once that is none.
+    starting: Option<Duration>,
+    /// When this speaker was the first to claim an address, if that was lately.
+    young: BTreeMap<IpAddr, Duration>,
+    /// All that were ever ready since this speaker began.
+    met: BTreeSet<String>,
+    /// When it looks whether others that have come lack their share.
+    sharing: Option<Duration>,
+    /// What this speaker claimed before it was restarted is told to the others.
+    held: BTreeSet<IpAddr>,
+    /// What it offers, as it was told last.
+    offers: Offers,
+    pub(super) history: History,
     /// Everybody who was expected has been heard: this speaker may claim.
     joined: bool,
+    /// That was so for the first time.
+    began: bool,
     /// It stood still, and does not know yet what others did meanwhile.
     stood_still: bool,
-    now: Duration,
+    pub(super) now: Duration,
 }
 
 impl Team {
@@ -81,24 +144,125 @@ impl Team {
             ready: BTreeSet::new(),
             leaving: BTreeSet::new(),
             told: BTreeSet::new(),
+            causes: BTreeMap::new(),
+            returning: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            starting: None,
+            young: BTreeMap::new(),
+            met: BTreeSet::new(),
+            sharing: None,
+            held: BTreeSet::new(),
+            offers: Offers::new(),
+            history: History::default(),
             joined: false,
+            began: false,
             stood_still: false,
             now: Duration::ZERO,
         }
     }
+
+    /// Whether a node's speaker was restarted a moment ago, and is to keep what it had.
+    fn is_returning(&self, node: &str) -> bool {
+        self.returning.get(node).copied().flatten().is_some_and(|until| self.now < until)
+    }
+
+    /// The records that have changed since the last call.
+    fn changed_records(&mut self) -> Vec<Record> {
+        let claims = self.claims.changed_own().into_iter().map(|(address, epoch)| {
+            let cause =
+                self.causes.get(&address).filter(|(of, _)| Some(*of) == epoch).map(|(_, cause)| cause);
+            (format!("{CLAIM}{address}"), epoch.map(|epoch| claim(epoch, cause)))
+        });
+        let mut records: Vec<Record> = claims.collect();
+        if self.joined {
+            // From now on its claims speak for themselves.
+            let held = std::mem::take(&mut self.held).into_iter();
+            records.extend(held.map(|address| (format!("{HELD}{address}"), None)));
+        }
+        let offers = self.claims.own_offers();
+        let gone = self.offers.keys().filter(|address| !offers.contains_key(*address));
+        records.extend(gone.map(|address| (format!("{OFFER}{address}"), None)));
+        let new = offers.iter().filter(|(address, to)| self.offers.get(*address) != Some(to));
+        records.extend(new.map(|(address, to)| (format!("{OFFER}{address}"), Some(to.clone().into_bytes()))));
+        self.offers = offers;
+        records
+    }
+
+    /// This speaker claimed this before it was restarted; the records that tell the others.
+    pub(super) fn restore(&mut self, table: Table) -> Vec<Record> {
+        self.held.extend(table.keys());
+        let record =
+            |(address, epoch): (&IpAddr, &u64)| (format!("{HELD}{address}"), Some(claim(*epoch, None)));
+        let records = table.iter().map(record).collect();
+        self.claims.restore(table);
+        records
+    }
+
+    /// When something is to be looked at again.
+    fn deadline(&self) -> Option<Duration> {
+        let returning = self.returning.values().copied().flatten();
+        self.claims.deadline().into_iter().chain(returning).chain(self.starting).chain(self.sharing).min()
+    }
 }
 
 impl Speaker {
-    /// What this speaker's claims were changed to since the last call, for the others to know.
-    pub fn claims_to_tell(&mut self) -> Vec<(IpAddr, Option<u64>)> {
-        self.team.as_mut().map(|team| team.claims.changed_own()).unwrap_or_default()
+    /// What is to be told to the other speakers since the last call.
+    pub fn records_to_tell(&mut self) -> Vec<Record> {
+        self.team.as_mut().map(Team::changed_records).unwrap_or_default()
+    }
+
+    /// Others that have come since get their share of what this speaker was the first to claim a moment ago.
+    fn share(&mut self) -> BTreeSet<IpAddr> {
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        let now = team.now;
+        team.young.retain(|_, since| now < *since + YOUNG);
+        if team.young.is_empty() {
+            return BTreeSet::new();
+        }
+        let mut offers = self.even_out();
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        offers.retain(|address, _| team.young.contains_key(address));
+        team.claims.offer(offers)
+    }
+
+    /// Evens out who has how many addresses: this speaker gives away what it has too many of.
+    pub(super) fn set_rebalancing(&mut self) -> BTreeSet<IpAddr> {
+        let mut offers = self.even_out();
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        offers.retain(|address, _| self.owned.contains_key(address));
+        team.claims.offer(offers)
+    }
+
+    /// Which addresses would have to move so that all have their share, as every speaker works it out.
+    fn even_out(&self) -> Offers {
+        let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
+        let mut groups = Vec::new();
+        for address in self.users.keys().copied().collect::<Vec<_>>() {
+            if seen.contains(&address) {
+                continue;
+            }
+            let Some(ownership) = self.ownership(address) else { continue };
+            let Some(holder) = self.team.as_ref().and_then(|team| team.claims.holder(address)) else {
+                continue;
+            };
+            let beside = if ownership.apart { BTreeSet::new() } else { self.beside(address) };
+            let addresses: Vec<IpAddr> = beside.into_iter().chain([address]).collect();
+            seen.extend(&addresses);
+            let best = ownership.candidates.first().map(|best| best.standing);
+            let as_good = ownership.candidates.iter().filter(|it| Some(it.standing) == best);
+            let candidates: BTreeSet<String> = as_good.map(|it| it.node.clone()).collect();
+            if candidates.contains(holder.0) {
+                groups.push(Group { addresses, holder: holder.0.to_owned(), candidates });
+            }
+        }
+        even_out(&groups)
     }
 
     /// When [`super::Change::Time`] has something to do next.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         // As long as nothing may be decided, all of it is looked at when it may.
-        self.team.as_ref().filter(|_| self.may_decide()).and_then(|team| team.claims.deadline())
+        self.team.as_ref().filter(|_| self.may_decide()).and_then(Team::deadline)
     }
 
     /// Whether some address of this speaker waits for another node to take it.
@@ -116,8 +280,16 @@ impl Speaker {
 
     /// Whether a node's speaker is heard and can take something over; always, where speakers do not listen to each other.
     pub(super) fn is_heard(&self, node: &str) -> bool {
-        let heard = |team: &Team| team.alive.contains(node) && team.ready.contains(node);
+        let works =
+            |team: &Team| team.ready.contains(node) || team.is_returning(node) || team.starting.is_some();
+        let heard = |team: &Team| team.alive.contains(node) && works(team);
         self.team.as_ref().is_none_or(|team| node == self.node || heard(team))
+    }
+
+    /// Whether the speaker of another node is heard.
+    #[must_use]
+    pub fn hears(&self, node: &str) -> bool {
+        self.team.as_ref().is_none_or(|team| team.alive.contains(node))
     }
 
     pub(super) fn is_leaving(&self, node: &str) -> bool {
@@ -150,6 +322,9 @@ impl Speaker {
         let Some(team) = &mut self.team else { return (BTreeSet::new(), false) };
         team.joined = true;
         let stood_still = std::mem::take(&mut team.stood_still);
+        if !std::mem::replace(&mut team.began, true) {
+            team.starting = Some(team.now + STARTING);
+        }
         (self.all_addresses(), stood_still)
     }
 
@@ -157,6 +332,8 @@ impl Speaker {
         if let Some(team) = &mut self.team {
             team.stood_still |= team.joined;
             team.joined = false;
+            // What others did meanwhile, this one did not do at the same time.
+            team.apart.clear();
         }
     }
 
@@ -174,7 +351,33 @@ impl Speaker {
         if !self.may_decide() {
             return BTreeSet::new();
         }
-        self.team.as_mut().map(|team| team.claims.due(now)).unwrap_or_default()
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        let over = |until: &Option<Duration>| until.is_some_and(|until| until <= now);
+        let late: Vec<String> =
+            team.returning.iter().filter(|(_, until)| over(until)).map(|(name, _)| name.clone()).collect();
+        let mut touched = team.claims.due(now);
+        let has_started = team.starting.take_if(|until| *until <= now).is_some();
+        let shares = team.sharing.take_if(|at| *at <= now).is_some();
+        for name in late {
+            touched.extend(self.end_returning(&name));
+        }
+        if has_started {
+            let names: Vec<String> = self.nodes().map(str::to_owned).collect();
+            touched.extend(names.iter().flat_map(|name| self.mark(name)));
+        }
+        if shares {
+            touched.extend(self.share());
+        }
+        touched
+    }
+
+    /// One that was restarted does not answer in time: what it had goes to others.
+    fn end_returning(&mut self, name: &str) -> BTreeSet<IpAddr> {
+        let Some(team) = &mut self.team else { return BTreeSet::new() };
+        team.returning.insert(name.to_owned(), None);
+        let (mut touched, _) = team.claims.set(name, Table::new());
+        touched.extend(self.mark(name));
+        touched
     }
 
     pub(super) fn set_alive(&mut self, name: &str) -> BTreeSet<IpAddr> {
@@ -187,6 +390,10 @@ impl Speaker {
         let Some(team) = &mut self.team else { return Default::default() };
         team.leaving.remove(name);
         team.ready.remove(name);
+        team.returning.remove(name);
+        if team.joined {
+            team.apart.insert(name.to_owned(), team.now);
+        }
         let was_alive = team.alive.remove(name);
         let (mut touched, had) = team.claims.set_gone(name);
         if was_alive {
@@ -207,11 +414,32 @@ impl Speaker {
         if !team.alive.contains(name) {
             return Default::default();
         }
-        let (mut touched, given_up) = team.claims.set(name, told.claims);
+        let is_returning = !told.ready && !told.held.is_empty();
+        let (mut touched, given_up) = if is_returning {
+            team.returning.entry(name.to_owned()).or_insert(Some(team.now + RETURNING));
+            let held = if team.is_returning(name) { told.held } else { Table::new() };
+            team.claims.set_returning(name, held)
+        } else {
+            team.returning.remove(name);
+            team.claims.set(name, told.claims)
+        };
+        touched.extend(team.claims.set_offers(name, told.offers));
+        let claimed = team.claims.of(name).cloned().unwrap_or_default();
+        for (address, cause) in told.causes {
+            let Some(epoch) = claimed.get(&address).copied() else { continue };
+            if team.causes.get(&address).is_none_or(|(known, _)| *known <= epoch) {
+                team.causes.insert(address, (epoch, cause));
+            }
+        }
         let note = |names: &mut BTreeSet<String>, is_so: bool| {
             if is_so { names.insert(name.to_owned()) } else { names.remove(name) }
         };
-        let changed = note(&mut team.leaving, told.leaving) | note(&mut team.ready, told.ready);
+        let changed =
+            note(&mut team.leaving, told.leaving) | note(&mut team.ready, told.ready) | is_returning;
+        // One that was away and returns lacks nothing: among equals an address stays.
+        if told.ready && team.met.insert(name.to_owned()) && !team.young.is_empty() {
+            team.sharing = Some(team.now + GATHERING);
+        }
         if let Some(facts) = &told.facts {
             team.told.insert(name.to_owned());
             touched.extend(self.set_interfaces(name.to_owned(), Some(facts.interfaces())));
@@ -261,6 +489,7 @@ impl Speaker {
         };
         let Some(ownership) = ownership.filter(|_| !held_back) else {
             team.claims.forget(address);
+            team.causes.remove(&address);
             return None;
         };
         let beside: Vec<IpAddr> =
@@ -269,11 +498,52 @@ impl Speaker {
         let team = self.team.as_mut()?;
         match team.claims.settle(address, ownership, &beside, team.now) {
             Verdict::Ours { taken } => {
+                if let Some(Cause::First | Cause::Rebalanced { .. }) = &taken {
+                    team.young.insert(address, team.now);
+                }
+                if let (Some(cause), Some((_, epoch))) = (&taken, team.claims.holder(address)) {
+                    team.causes.insert(address, (epoch, cause.clone()));
+                }
                 // Until another node takes it, it is answered where it was.
                 let interfaces = mine.or_else(|| self.owned.get(&address).map(|it| it.interfaces.clone()))?;
                 Some((interfaces, taken))
             }
-            Verdict::Theirs { .. } | Verdict::Nobody => None,
+            Verdict::Theirs { .. } | Verdict::Nobody => {
+                team.young.remove(&address);
+                None
+            }
+        }
+    }
+}
+
+impl Speaker {
+    /// Who answers for an address is as it is now: takes note of it, if that is news.
+    pub(super) fn note_owner(&mut self, address: IpAddr) {
+        let is_used = !self.users.of(&address).is_empty();
+        let Some(team) = &mut self.team else { return };
+        let holder = team.claims.holder(address).map(|(node, epoch)| (node.to_owned(), epoch));
+        let why = holder.as_ref().and_then(|(_, epoch)| {
+            team.causes.get(&address).filter(|(of, _)| of == epoch).map(|(_, cause)| cause.clone())
+        });
+        team.history.note(address, holder, why, team.now);
+        if !is_used {
+            team.history.forget(address);
+        }
+    }
+
+    /// Another node, which this one had not heard for a while, claims an address that this one answered for until now: for
+    /// how long they did not hear each other.
+    pub(super) fn overlapped(&self, address: IpAddr) -> Option<(String, Duration)> {
+        let team = self.team.as_ref()?;
+        let (node, _) = team.claims.holder(address)?;
+        let since = team.apart.get(node)?;
+        Some((node.to_owned(), team.now.saturating_sub(*since)))
+    }
+
+    /// Whoever is heard again has told what it claims.
+    pub(super) fn reunited(&mut self, name: &str) {
+        if let Some(team) = &mut self.team {
+            team.apart.remove(name);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lbcore::ownership::claims::{Cause, Failback};
-use lbk8s::speaker::team::{FACTS, LEAVING, READY, Told, claim};
+use lbk8s::speaker::team::{FACTS, LEAVING, READY, Told};
 use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use lblab::simulated::members::{Members, Now, Process, name};
 use lblab::simulated::{Place, Weather};
@@ -31,7 +31,10 @@ impl Speaking {
             match effect {
                 Effect::Owner { address, why, .. } => self.taken.push((address, why)),
                 Effect::AnnounceAgain { .. } => self.again += 1,
-                Effect::Announce { .. } | Effect::Withdraw { .. } | Effect::Nobody { .. } => {}
+                Effect::Announce { .. }
+                | Effect::Withdraw { .. }
+                | Effect::Nobody { .. }
+                | Effect::Overlap { .. } => {}
             }
         }
     }
@@ -73,8 +76,7 @@ impl Process for Speaking {
     fn wake(&mut self, member: &mut Membership, now: Now) {
         self.speaker.set_clock(now.since);
         self.apply(Change::Time(now.since));
-        let changes = self.speaker.claims_to_tell().into_iter().map(|(address, epoch)| claim(address, epoch));
-        member.publish(changes.collect::<Vec<_>>(), now.clock);
+        member.publish(self.speaker.records_to_tell(), now.clock);
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -263,5 +265,9 @@ impl Cluster {
 }
 
 fn interface() -> lbcore::ownership::Interface {
-    lbcore::ownership::Interface { name: "eth0".to_owned(), subnets: vec!["10.0.0.0/8".parse().unwrap()] }
+    lbcore::ownership::Interface {
+        name: "eth0".to_owned(),
+        subnets: vec!["10.0.0.0/8".parse().unwrap()],
+        unheard: false,
+    }
 }

@@ -219,10 +219,10 @@ impl Carrier {
     }
 
     /// What is known of the members right now.
-    pub async fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> impl Future<Output = Snapshot> + Send + use<> {
         let (ask, answer) = oneshot::channel();
         self.send(Command::Snapshot(ask));
-        answer.await.unwrap_or_default()
+        async { answer.await.unwrap_or_default() }
     }
 
     fn send(&self, command: Command) {

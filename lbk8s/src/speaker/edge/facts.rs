@@ -32,6 +32,8 @@ pub(super) struct Facts {
     interfaces: Option<Vec<Interface>>,
     host: Host,
     taken: BTreeSet<Taken>,
+    /// Interfaces on whose LANs nobody hears this node.
+    unheard: BTreeSet<String>,
     nodes: BTreeSet<IpAddr>,
     due: Instant,
     /// Addresses and routes on their way from the kernel.
@@ -79,6 +81,7 @@ impl Facts {
             interfaces: None,
             host: Host::default(),
             taken: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             nodes: BTreeSet::new(),
             due: Instant::now(),
             reading: FuturesUnordered::new(),
@@ -88,6 +91,14 @@ impl Facts {
     /// The object of this node says this, or is gone.
     pub(super) fn seen(&mut self, facts: Option<NodeFactsFields>) {
         self.told.seen((), facts);
+    }
+
+    /// On the LAN of an interface this node is heard, or is not.
+    pub(super) fn set_heard(&mut self, interface: String, heard: bool) {
+        let changed = if heard { self.unheard.remove(&interface) } else { self.unheard.insert(interface) };
+        if changed {
+            self.tell();
+        }
     }
 
     /// Whether the other nodes can know what this one is.
@@ -155,7 +166,8 @@ impl Facts {
         let facts = |it: &Interface| {
             let mac = it.mac.map(|mac| mac.to_string()).unwrap_or_default();
             let subnets = it.addresses.iter().map(ToString::to_string).collect();
-            InterfaceFacts { name: it.name.clone(), mac, subnets }
+            let unheard = self.unheard.contains(&it.name);
+            InterfaceFacts { name: it.name.clone(), mac, subnets, unheard }
         };
         let link_local = |address: &&IpAddr| match address {
             IpAddr::V4(v4) => v4.is_link_local(),

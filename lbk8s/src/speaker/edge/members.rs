@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{HANDING_OVER, Running};
 use crate::speaker::Change;
-use crate::speaker::team::{self, Told, claim};
+use crate::speaker::team::{self, Told};
 
 impl Running {
     pub(super) fn take_note_of_time(&mut self) {
@@ -28,7 +28,7 @@ impl Running {
         if before.as_ref() != addresses {
             let others = self.places.iter().filter(|(name, _)| **name != self.settings.node);
             self.facts.set_nodes(others.flat_map(|(_, addresses)| addresses.iter().copied()).collect());
-            if self.progress.is_done() {
+            if self.is_known() {
                 self.together.set_peers(&self.places);
             }
         }
@@ -43,6 +43,7 @@ impl Running {
             }
             News::Happened(Event::Down { name, why, silent }) => {
                 tracing::warn!(member = name, ?why, ?silent, "a speaker is not heard any more");
+                self.failovers.died(&name, silent);
                 self.apply(Change::MemberDown(name));
             }
             News::Happened(Event::StoodStill(time)) => {
@@ -101,9 +102,12 @@ impl Running {
         if !self.together.is_there() {
             return;
         }
-        let claims = self.speaker.claims_to_tell();
+        let records = self.speaker.records_to_tell();
         self.together.set_ready(self.begun && !self.speaker.is_held_back());
-        self.together.changes.extend(claims.into_iter().map(|(address, epoch)| claim(address, epoch)));
+        if !records.is_empty() {
+            self.memory.touch();
+        }
+        self.together.changes.extend(records);
         if self.together.set_facts(self.facts.current()) {
             self.know_own_facts();
         }

@@ -1,27 +1,40 @@
 //! The edge of the speaker: watches, and carries the effects to the LAN and to the API server.
 
+mod effects;
 mod facts;
+mod failovers;
+mod inspect;
 mod members;
+mod memory;
 mod statuses;
 mod together;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use lbcore::ownership::claims::Cause;
-use lbcore::{Interfaces, ServiceKey};
+use lbcore::ServiceKey;
 use lbnet::membership::carrier::{Carrier, News};
-use lbnet::{Event as WireEvent, Layer2, MacAddr, Rule, Selection};
+use lbnet::{Event as WireEvent, Layer2, MacAddr, Selection};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::effects::carry_out;
 use self::facts::Facts;
+pub use self::failovers::Durations;
+use self::failovers::Failovers;
+use self::inspect::Overlaps;
+pub use self::inspect::{
+    Counted, Inspector, InterfaceView, MemberView, Questions, SpeakerStatus, World, inspector,
+};
+use self::memory::Memory;
 use self::statuses::Says as Status;
 use self::together::Together;
 use self::watches::{Heard, WATCHES, watches};
@@ -29,7 +42,7 @@ use super::on_wire::OnWire;
 use super::{Change, Effect, Rules, Speaker};
 use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
-use crate::events::{Event, Recorder, Severity};
+use crate::events::{Event, Recorder};
 use crate::objects::service::Class;
 use crate::upkeep::Upkeep;
 use crate::watching::{Progress, Told, Watch};
@@ -47,10 +60,35 @@ pub struct Settings {
     pub rules: Rules,
     /// Which interfaces may be used. Those left out are so until `metallb-excludel2` says others.
     pub interfaces: Selection,
+    /// A folder for what is known, so that the next process can go on without the API server; none: nothing is kept.
+    pub state: Option<PathBuf>,
+}
+
+/// What a speaker is connected to, beside the API server.
+pub struct Wiring {
+    /// What answers. It belongs to the speaker: when that ends, nothing is announced any more.
+    pub layer2: Layer2,
+    /// What that tells.
+    pub wire: mpsc::UnboundedReceiver<WireEvent>,
+    /// The other speakers, if [`Rules::together`] says that they listen to each other.
+    pub members: Option<Members>,
+    /// Where questions come from, if anybody asks.
+    pub questions: Option<Questions>,
+}
+
+impl Wiring {
+    /// A speaker that answers, and neither hears others nor is asked anything.
+    #[must_use]
+    pub fn alone((layer2, wire): (Layer2, mpsc::UnboundedReceiver<WireEvent>)) -> Self {
+        Self { layer2, wire, members: None, questions: None }
+    }
 }
 
 /// Events on their way at once: nobody waits for them.
 const EVENTS_AT_ONCE: usize = 4;
+
+/// How long the API server is waited for, if the process before this one left what it knew.
+const WITHOUT_SERVER: Duration = Duration::from_secs(1);
 
 /// How long a speaker that knows everything waits until other nodes can know of it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -70,19 +108,10 @@ const HANDING_OVER: Duration = Duration::from_secs(5);
 /// How long it waits until they know that it has ceased to answer.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
-/// Runs the speaker until `stop` ends and others have taken over what it answers for, or until the future is dropped.
-/// `layer2` and what it tells belong to it; when it ends, nothing is announced any more. It ends by itself only if the
-/// thread that answers has ended; false then.
-///
-/// `members` are the other speakers, if [`Rules::together`] says that they listen to each other.
-pub async fn run(
-    client: Client,
-    settings: Settings,
-    layer2: Layer2,
-    mut wire: mpsc::UnboundedReceiver<WireEvent>,
-    members: Option<Members>,
-    stop: impl Future<Output = ()>,
-) -> bool {
+/// Runs the speaker until `stop` ends and others have taken over what it answers for, or until the future is dropped. It
+/// ends by itself only if the thread that answers has ended; false then.
+pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl Future<Output = ()>) -> bool {
+    let Wiring { layer2, mut wire, members, mut questions } = wiring;
     let (carrier, mut news) = members.unzip();
     let mut running = Running::new(&client, settings, layer2, carrier);
     tokio::pin!(stop);
@@ -107,6 +136,9 @@ pub async fn run(
             () = running.state.work() => {}
             Some(()) = running.events.next() => {}
             Some(()) = running.together.obeyed.next() => running.together.tell(),
+            () = running.memory.work() => running.write_down(),
+            question = Questions::next(&mut questions) => running.answer(question),
+            Some(()) = running.replies.next() => {}
             () = &mut stop, if running.leaving.is_none() => running.leave(),
         }
         running.take_note_of_time();
@@ -115,6 +147,8 @@ pub async fn run(
         running.share();
         if running.may_end() {
             running.together.say_goodbye().await;
+            let known = running.known();
+            running.memory.finish(&known).await;
             return true;
         }
     }
@@ -153,14 +187,26 @@ struct Running {
     /// Where the speakers of other nodes may be.
     places: BTreeMap<String, BTreeSet<IpAddr>>,
     start: Instant,
+    /// The same moment on the calendar.
+    began: Timestamp,
     /// Since when this speaker is about to end.
     leaving: Option<Instant>,
+    memory: Memory,
+    /// This speaker began with what the process before it knew, and the API server has not told everything yet.
+    from_disk: bool,
+    failovers: Failovers,
+    overlaps: Overlaps,
+    /// Answers that wait for the thread of members.
+    replies: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// The last word by which somebody asked for an even spread; empty if nobody has, and none before that is known.
+    rebalanced: Option<String>,
 }
 
 impl Running {
     fn new(client: &Client, settings: Settings, layer2: Layer2, carrier: Option<Carrier>) -> Self {
         let component = Component::Speaker(settings.node.clone());
-        Self {
+        let (memory, last) = Memory::open(settings.state.as_deref());
+        let mut running = Self {
             watches: watches(client, &settings),
             progress: Progress::new(WATCHES),
             speaker: Speaker::new(&settings.node, settings.rules),
@@ -179,9 +225,40 @@ impl Running {
             together: Together::new(carrier),
             places: BTreeMap::new(),
             start: Instant::now(),
+            began: Timestamp::now(),
             leaving: None,
+            memory,
+            from_disk: false,
+            failovers: Failovers::default(),
+            overlaps: Overlaps::default(),
+            replies: FuturesUnordered::new(),
+            rebalanced: None,
             layer2,
             settings,
+        };
+        if let Some(last) = last {
+            running.places.clone_from(&last.places);
+            let records = running.speaker.recall(last);
+            running.together.changes.extend(records);
+        }
+        running
+    }
+
+    /// Whether enough is known to decide: from the API server, or, if that does not answer, from the process before.
+    fn is_known(&self) -> bool {
+        self.progress.is_done() || (self.memory.is_recalled() && self.start.elapsed() >= WITHOUT_SERVER)
+    }
+
+    fn known(&self) -> super::last_known::LastKnown {
+        self.speaker.last_known(&self.memory.configuration, &self.places)
+    }
+
+    fn write_down(&mut self) {
+        if self.begun {
+            let known = self.known();
+            self.memory.begin(&known);
+        } else {
+            self.memory.later();
         }
     }
 
@@ -190,10 +267,16 @@ impl Running {
         let own = self.speaker.deadline().map(|after| self.start + after);
         let leaving = self.leaving.map(|since| since + HANDING_OVER);
         let patience = self.patience.filter(|_| !self.together.is_there() || self.together.joined);
-        patience.into_iter().chain(own).chain(leaving).min()
+        let from_disk = self.start + WITHOUT_SERVER;
+        let from_disk =
+            Some(from_disk).filter(|_| !self.begun && self.memory.is_recalled() && !self.is_known());
+        patience.into_iter().chain(own).chain(leaving).chain(from_disk).min()
     }
 
     fn hear(&mut self, told: Told<Heard>) {
+        if let Told::Change(heard) = &told {
+            self.memory.note(heard);
+        }
         match told {
             Told::Change(Heard::Change(change)) => {
                 let about_configuration =
@@ -204,7 +287,8 @@ impl Running {
                 }
             }
             Told::Change(Heard::Node(node)) => {
-                let (node, addresses) = *node;
+                let (node, addresses, rebalance) = *node;
+                self.on_rebalance(&node.name, rebalance.unwrap_or_default());
                 self.on_node(&node.name, Some(&addresses));
                 self.apply(Change::Node(node));
             }
@@ -214,7 +298,7 @@ impl Running {
             }
             Told::Change(Heard::Facts(name, facts)) => self.on_facts(name, facts),
             Told::Change(Heard::Status(name, status)) => {
-                if !self.begun && status.is_some() {
+                if (!self.begun || self.from_disk) && status.is_some() {
                     self.before.insert(name.clone());
                 }
                 self.statuses.seen(name, status);
@@ -222,19 +306,46 @@ impl Running {
             Told::Change(Heard::State(says)) => self.state.seen((), says),
             Told::Change(Heard::Exclude(read)) => self.on_exclude(read),
             Told::Synced(watch) => {
+                self.forget_vanished(watch);
                 self.progress.synced(watch);
             }
             Told::Absent(watch) => {
+                self.forget_vanished(watch);
                 self.progress.absent(watch);
             }
             Told::Failed(watch, error) => self.progress.failed(watch, &error),
         }
     }
 
+    /// What only the process before this one knew is gone.
+    fn forget_vanished(&mut self, watch: &'static str) {
+        for heard in self.memory.vanished(watch) {
+            self.hear(Told::Change(heard));
+        }
+    }
+
+    /// Somebody asks for an even spread, by a word that is not the one of before.
+    fn on_rebalance(&mut self, node: &str, word: String) {
+        if node != self.settings.node {
+            return;
+        }
+        let is_news = self.rebalanced.as_ref().is_some_and(|before| *before != word) && !word.is_empty();
+        self.rebalanced = Some(word);
+        if self.begun && is_news {
+            tracing::info!("addresses are spread evenly again, as somebody asks for");
+            self.apply(Change::Rebalance);
+        }
+    }
+
     /// Begins to answer when everything is known, and when the other nodes can know of this one: to those that do not,
     /// its answers are a stranger's. If that cannot be told, it is not waited for.
     fn begin_if_ready(&mut self) {
-        if self.begun || !self.progress.is_done() {
+        if self.begun && self.from_disk && self.progress.is_done() {
+            tracing::info!("the API server has told everything");
+            self.from_disk = false;
+            self.clear_statuses();
+        }
+        if self.begun || !self.is_known() {
             return;
         }
         if self.patience.is_none() {
@@ -252,7 +363,12 @@ impl Running {
         };
         if is_joined && (is_known || Instant::now() >= patience) {
             self.begun = true;
+            self.from_disk = !self.progress.is_done();
             self.patience = None;
+            if self.from_disk {
+                let waits = self.progress.unsynced().collect::<Vec<_>>().join(", ");
+                tracing::warn!(waits, "the API server does not answer: going on with what was known last");
+            }
             self.begin();
             self.apply(Change::Taken(self.settings.node.clone(), BTreeSet::new()));
         }
@@ -263,12 +379,8 @@ impl Running {
         if self.together.is_there() {
             self.go_on();
         }
-        // What this node wrote before, and is not its own any more.
-        let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
-        let names: BTreeSet<String> =
-            keys.map(|key| statuses::name(key, self.speaker.owns_second_family_alone(key))).collect();
-        for name in std::mem::take(&mut self.before).difference(&names) {
-            self.statuses.want(name.clone(), None);
+        if !self.from_disk {
+            self.clear_statuses();
         }
         self.say_state();
         if self.speaker.is_node() {
@@ -282,11 +394,29 @@ impl Running {
         }
     }
 
+    /// What this node wrote before and is not its own any more is to go.
+    fn clear_statuses(&mut self) {
+        let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
+        let names: BTreeSet<String> =
+            keys.map(|key| statuses::name(key, self.speaker.owns_second_family_alone(key))).collect();
+        for name in std::mem::take(&mut self.before).difference(&names) {
+            self.statuses.want(name.clone(), None);
+        }
+    }
+
     fn apply(&mut self, change: Change) {
         self.speaker.set_clock(self.start.elapsed());
         for effect in self.speaker.apply(change) {
             if let Effect::Withdraw { address, .. } = &effect {
                 self.on_wire.withdrawn(*address);
+            }
+            match &effect {
+                Effect::Owner { address, why: Some(why), .. } => self.failovers.took(*address, why),
+                Effect::Overlap { apart, .. } => {
+                    self.overlaps.count += 1;
+                    self.overlaps.time += *apart;
+                }
+                _ => {}
             }
             let known = matches!(&effect, Effect::Owner { service, .. } if self.was_ours(service));
             let told = carry_out(effect, &self.layer2, &self.settings.node);
@@ -335,8 +465,11 @@ impl Running {
                 self.facts.set_interfaces(interfaces.clone());
                 self.know_own_facts();
             }
-            WireEvent::Placed { address, .. } => {
+            WireEvent::Placed { address, interfaces, .. } => {
                 let address = *address;
+                if !interfaces.is_empty() {
+                    self.failovers.placed(address);
+                }
                 let told = self.on_wire.tell(event, &self.speaker);
                 self.untold.extend(told);
                 self.facts.set_taken(self.on_wire.taken());
@@ -401,69 +534,5 @@ impl Running {
             let recorder = self.recorder.clone();
             self.events.push(async move { recorder.send(event).await }.boxed());
         }
-    }
-}
-
-/// Carries out an effect; the event that goes with it.
-fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<Event> {
-    match effect {
-        Effect::Announce { address, interfaces, is_new } => {
-            tracing::info!(%address, is_new, "announcing");
-            let rule = rule(interfaces);
-            if is_new {
-                layer2.announce_new(address, rule);
-            } else {
-                layer2.announce(address, rule);
-            }
-            None
-        }
-        Effect::Withdraw { address, why } => {
-            tracing::info!(%address, why, "withdrawn");
-            layer2.withdraw(address);
-            None
-        }
-        Effect::Nobody { service, address, why } => {
-            tracing::warn!(%address, service = %service, why, "nobody announces it");
-            Some(Event {
-                about: service,
-                severity: Severity::Warning,
-                reason: "announceFailed",
-                note: format!("nobody announces {address}: {why}"),
-            })
-        }
-        Effect::AnnounceAgain { address } => {
-            tracing::debug!(%address, "announced once more: the owner before has ceased to answer");
-            layer2.announce_again(address);
-            None
-        }
-        Effect::Owner { service, address, apart, why } => {
-            // That nobody had it before is what everybody expects.
-            let why = why.filter(|why| *why != Cause::First).map(|why| format!("; {why}"));
-            let why = why.unwrap_or_default();
-            Some(Event {
-                about: service,
-                severity: Severity::Normal,
-                reason: "nodeAssigned",
-                note: format!(
-                    "announcing {address} from node {node:?} with protocol \"layer2\"{why}{}",
-                    told_apart(apart)
-                ),
-            })
-        }
-    }
-}
-
-fn told_apart(apart: bool) -> &'static str {
-    if apart {
-        "; no node can announce both families of the Service, so they are announced separately"
-    } else {
-        ""
-    }
-}
-
-fn rule(interfaces: Interfaces) -> Rule {
-    match interfaces {
-        Interfaces::All => Rule::any(),
-        Interfaces::Named(names) => Rule::named(names),
     }
 }

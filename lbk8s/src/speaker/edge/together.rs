@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use lbnet::Layer2;
-use lbnet::membership::carrier::Carrier;
+use lbnet::membership::carrier::{Carrier, Snapshot};
 use lbnet::membership::message::Change;
 
 use super::LAST_WORD;
@@ -81,6 +81,11 @@ impl Together {
     /// Whether this process has not stood still.
     pub(super) fn may_answer(&self) -> bool {
         self.carrier.as_ref().is_some_and(Carrier::may_answer)
+    }
+
+    /// What the thread of members knows, if there is one.
+    pub(super) fn snapshot(&self) -> Option<impl Future<Output = Snapshot> + Send + use<>> {
+        self.carrier.as_ref().map(Carrier::snapshot)
     }
 
     /// Whether this speaker takes addresses over.

@@ -30,8 +30,9 @@ use crate::watching::{Watch, config, configuration, follow, follow_slowly, lefto
 pub(super) enum Heard {
     /// Something about the world.
     Change(Box<Change>),
-    /// A node is there in this form, and its speaker may be at these addresses.
-    Node(Box<(lbcore::Node, BTreeSet<IpAddr>)>),
+    /// A node is there in this form, its speaker may be at these addresses, and this is the word by which somebody asked
+    /// for an even spread last.
+    Node(Box<(lbcore::Node, BTreeSet<IpAddr>, Option<String>)>),
     /// A node is gone.
     NodeGone(String),
     /// What a node's speaker tells of it; with `None` it tells no more.
@@ -68,7 +69,7 @@ pub(super) fn watches(client: &Client, settings: &Settings) -> SelectAll<Watch<H
         named(
             "Node",
             follow(Api::<Node>::all(client.clone()), config(), |it| {
-                Box::new((node::read(it), node::internal_addresses(it)))
+                Box::new((node::read(it), node::internal_addresses(it), node::rebalance(it)))
             }),
             Heard::Node,
             |_, name, _| Heard::NodeGone(name),

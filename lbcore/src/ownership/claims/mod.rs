@@ -10,15 +10,24 @@
 //! [`Claims`] is pure. It is told of claims, of elections and of the time (since whenever), and says what this node does.
 //! All nodes that know the same come to the same.
 
+pub mod rebalance;
+mod settle;
+mod successor;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Candidate, Ownership, Standing, rendezvous};
+use serde::{Deserialize, Serialize};
+
+use super::{Ownership, Standing, rendezvous};
 
 /// What nodes claim: addresses, each with the epoch of the claim.
 pub type Table = BTreeMap<IpAddr, u64>;
+
+/// What a node wants to give away: addresses, each with the node that is to take it.
+pub type Offers = BTreeMap<IpAddr, String>;
 
 /// Whether an address returns to a node that is better than the one that answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +58,8 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const QUIET: Duration = Duration::from_mins(5);
 
 /// Why an address has the owner that it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all_fields = "camelCase")]
 pub enum Cause {
     /// Nobody claimed it.
     First,
@@ -75,6 +85,11 @@ pub enum Cause {
         /// The node that should have.
         by: String,
     },
+    /// Whoever claimed it had more than its share, and gave it away when it was asked to.
+    Rebalanced {
+        /// The owner before.
+        node: String,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -86,6 +101,9 @@ impl fmt::Display for Cause {
             Self::Unfit { node } => write!(f, "node {node}, which answered before, cannot any more"),
             Self::Outranked { node } => {
                 write!(f, "node {node}, which answered before, is not as good a choice")
+            }
+            Self::Rebalanced { node } => {
+                write!(f, "node {node}, which answered before, had more than its share")
             }
             Self::NotTaken { by } => write!(f, "node {by} should have answered, and did not claim it"),
         }
@@ -136,6 +154,8 @@ pub struct Claims {
     wakes: BTreeSet<(Duration, IpAddr)>,
     /// Since when this node answers for an address although it must not any more.
     unfit: BTreeMap<IpAddr, Duration>,
+    /// Addresses that their holders want to give away, by holder, and to whom.
+    offers: BTreeMap<String, Offers>,
     /// Addresses whose claim by this node has changed.
     to_tell: BTreeSet<IpAddr>,
 }
@@ -168,22 +188,47 @@ impl Claims {
             wake: BTreeMap::new(),
             wakes: BTreeSet::new(),
             unfit: BTreeMap::new(),
+            offers: BTreeMap::new(),
             to_tell: BTreeSet::new(),
         }
     }
 
-    /// What this node claimed before it was restarted. Whoever has claimed it since has a higher epoch.
+    /// What this node claimed before it was restarted. It counts only where nobody claims it now: how old it is, nobody
+    /// knows, and so the height of its epoch says nothing. It is told to others once it is decided that it stays.
     pub fn restore(&mut self, table: Table) {
         self.restored.extend(table.keys());
-        self.to_tell.extend(table.keys());
         let me = self.me.clone();
         self.set(&me, table);
+    }
+
+    /// What was restored and has not been decided upon counts no more: no Service has it.
+    pub fn end_restoring(&mut self) {
+        for address in std::mem::take(&mut self.restored) {
+            self.drop_own(address);
+        }
+    }
+
+    /// A node that was restarted claimed this before. Until it claims for itself that counts where nobody else claims
+    /// it. Returns as [`Claims::set`] does.
+    pub fn set_returning(&mut self, node: &str, table: Table) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+        let is_free = |address: &IpAddr| {
+            let nodes = self.claimed.get(address);
+            nodes.is_none_or(|nodes| nodes.keys().all(|claims| claims == node))
+        };
+        let free = table.into_iter().filter(|(address, _)| is_free(address)).collect();
+        self.set(node, free)
     }
 
     /// What this node claims, to be told to all others.
     #[must_use]
     pub fn own(&self) -> Table {
         self.of.get(&self.me).cloned().unwrap_or_default()
+    }
+
+    /// What a node claims.
+    #[must_use]
+    pub fn of(&self, node: &str) -> Option<&Table> {
+        self.of.get(node)
     }
 
     /// The claims of this node that have changed since the last call: under which epoch, or given up.
@@ -224,6 +269,7 @@ impl Claims {
     /// A node is not heard any more, and what it claimed counts no longer. Returns as [`Claims::set`] does.
     pub fn set_gone(&mut self, node: &str) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
         let table = self.of.remove(node).unwrap_or_default();
+        self.offers.remove(node);
         for address in table.keys() {
             self.unclaim(*address, node);
         }
@@ -308,230 +354,6 @@ impl Claims {
         &self.load
     }
 
-    /// Decides about an address. `ownership` names the candidates among the nodes that live; `beside` are the addresses
-    /// of the other family that its Services have, which go with it if they can.
-    pub fn settle(
-        &mut self,
-        address: IpAddr,
-        ownership: &Ownership,
-        beside: &[IpAddr],
-        now: Duration,
-    ) -> Verdict {
-        self.sleep(address);
-        let restored = self.restored.remove(&address);
-        let Some(best) = ownership.candidates.first().map(|best| best.standing) else {
-            self.expected.remove(&address);
-            self.better.remove(&address);
-            self.drop_own(address);
-            self.set_owner(address, None);
-            return Verdict::Nobody;
-        };
-        let key = beside.iter().copied().chain([address]).min().unwrap_or(address);
-        let holder = self.holder_by(address, key).map(|(node, _)| node.to_owned());
-        if let Some(holder) = &holder
-            && self.may_stay(address, holder, ownership, best, now)
-            && !self.is_elsewhere(key, address, holder, ownership, best)
-        {
-            self.expected.remove(&address);
-            self.unfit.remove(&address);
-            self.set_owner(address, Some(holder));
-            if *holder == self.me {
-                return Verdict::Ours { taken: restored.then_some(Cause::Restored) };
-            }
-            // Two claimed it, and the other one counts.
-            self.drop_own(address);
-            return Verdict::Theirs { node: holder.clone(), claimed: true };
-        }
-        let successor = self.successor(address, holder.as_deref(), ownership, beside, now);
-        if holder.as_ref() == Some(&successor) {
-            // Better ones were given the chance, and did not take it.
-            self.expected.remove(&address);
-            self.set_owner(address, Some(&successor));
-            self.wake_at(address, now + PATIENCE);
-            if successor == self.me {
-                return Verdict::Ours { taken: restored.then_some(Cause::Restored) };
-            }
-            self.drop_own(address);
-            return Verdict::Theirs { node: successor, claimed: true };
-        }
-        if successor == self.me {
-            return self.take(address, holder.as_deref(), ownership, now);
-        }
-        let waited = self.expected.get(&address).map(|expected| now.saturating_sub(expected.since));
-        self.set_owner(address, Some(&successor));
-        self.wake_at(address, now + PATIENCE.saturating_sub(waited.unwrap_or_default()));
-        let is_holder = holder.as_deref() == Some(&*self.me);
-        let is_fit = ownership.candidates.iter().any(|candidate| candidate.node == self.me);
-        let unfit = (is_holder && !is_fit).then(|| *self.unfit.entry(address).or_insert(now));
-        // The one before answers until the next one does; if it must not, then not for long.
-        if is_holder && unfit.is_none_or(|since| now < since + PATIENCE) {
-            if let Some(since) = unfit {
-                self.wake_at(address, since + PATIENCE);
-            }
-            return Verdict::Ours { taken: None };
-        }
-        self.unfit.remove(&address);
-        self.drop_own(address);
-        Verdict::Theirs { node: successor, claimed: false }
-    }
-
-    /// Whether the address that this one belongs to is answered by another node, which could answer for both.
-    fn is_elsewhere(
-        &self,
-        key: IpAddr,
-        address: IpAddr,
-        holder: &str,
-        ownership: &Ownership,
-        best: Standing,
-    ) -> bool {
-        let first = self.holder(key).filter(|_| key != address && self.failback != Failback::Always);
-        first.is_some_and(|(first, _)| first != holder && standing_of(ownership, first) == Some(best))
-    }
-
-    /// Whether the one who answers stays: it is as good as any.
-    fn may_stay(
-        &mut self,
-        address: IpAddr,
-        holder: &str,
-        ownership: &Ownership,
-        best: Standing,
-        now: Duration,
-    ) -> bool {
-        let Some(standing) = standing_of(ownership, holder) else {
-            self.better.remove(&address);
-            return false;
-        };
-        let after = match self.failback {
-            Failback::Always => return ownership.candidates[0].node == holder,
-            Failback::Preferred { after } => after,
-        };
-        if standing == best {
-            self.better.remove(&address);
-            return true;
-        }
-        // Only of the preference it is said that it may wait.
-        if (Standing { weight: best.weight, ..standing }) != best {
-            self.better.remove(&address);
-            return false;
-        }
-        let preferred = &ownership.candidates[0].node;
-        let since = match self.better.get(&address) {
-            Some((node, since)) if standing_of(ownership, node) == Some(best) => *since,
-            _ => {
-                self.better.insert(address, (preferred.clone(), now));
-                now
-            }
-        };
-        if now < since + after {
-            self.wake_at(address, since + after);
-            return true;
-        }
-        false
-    }
-
-    /// Who takes over: the first in the order of rendezvous that has not got too many already.
-    fn successor(
-        &mut self,
-        address: IpAddr,
-        holder: Option<&str>,
-        ownership: &Ownership,
-        beside: &[IpAddr],
-        now: Duration,
-    ) -> String {
-        if let Some(expected) = self.expected.get_mut(&address)
-            && now >= expected.since + PATIENCE
-        {
-            expected.late.insert(expected.node.clone());
-        }
-        let late = |node: &str| self.expected.get(&address).is_some_and(|it| it.late.contains(node));
-        let prompt: Vec<&Candidate> = ownership.candidates.iter().filter(|it| !late(&it.node)).collect();
-        let nobody = prompt.is_empty();
-        // If nobody took it, all have another chance.
-        let left = if nobody { ownership.candidates.iter().collect() } else { prompt };
-        // The best of those that are left; they come in the order of their standing.
-        let best = left.first().map(|it| it.standing);
-        let among: Vec<&Candidate> = left.into_iter().filter(|it| Some(it.standing) == best).collect();
-        if nobody {
-            self.expected.remove(&address);
-        }
-        // Whoever answers stays, if those that are better did not take it.
-        let some_late = self.expected.get(&address).is_some_and(|it| !it.late.is_empty());
-        let stays = holder.filter(|holder| some_late && among.iter().any(|it| it.node == **holder));
-        let with_others = beside.iter().filter_map(|other| self.owner.get(other));
-        let together =
-            with_others.into_iter().find(|node| among.iter().any(|candidate| candidate.node == **node));
-        let node = match stays.map(str::to_owned).as_ref().or(together) {
-            Some(node) if stays.is_some() || self.failback != Failback::Always => node.clone(),
-            _ => self.least_laden(address, &among).to_owned(),
-        };
-        let known = self.expected.get(&address).is_some_and(|expected| expected.node == node);
-        if !known {
-            let late = self.expected.remove(&address).map(|expected| expected.late).unwrap_or_default();
-            self.expected.insert(address, Expected { node: node.clone(), since: now, late });
-        }
-        node
-    }
-
-    /// Rendezvous with bounded load: nobody gets more than a quarter above the mean, as long as others have less.
-    fn least_laden<'a>(&self, address: IpAddr, among: &[&'a Candidate]) -> &'a str {
-        let first = among.first().map(|candidate| candidate.node.as_str()).unwrap_or_default();
-        if self.failback == Failback::Always {
-            return first;
-        }
-        let load = |node: &str| {
-            let own = usize::from(self.owner.get(&address).is_some_and(|owner| owner == node));
-            self.load.get(node).copied().unwrap_or_default() - own
-        };
-        let total: usize = among.iter().map(|candidate| load(&candidate.node)).sum();
-        let most = ((total + 1) * 5).div_ceil(among.len().max(1) * 4);
-        let fits = among.iter().find(|candidate| load(&candidate.node) < most);
-        fits.map_or(first, |candidate| candidate.node.as_str())
-    }
-
-    /// This node takes an address over, unless it has done so too often of late.
-    fn take(
-        &mut self,
-        address: IpAddr,
-        holder: Option<&str>,
-        ownership: &Ownership,
-        now: Duration,
-    ) -> Verdict {
-        let from = holder.filter(|holder| *holder != self.me);
-        if let Some(from) = from {
-            let (times, last) = self.takes.get(&address).copied().unwrap_or_default();
-            let times = if now > last + QUIET { 0 } else { times };
-            let wait = match times {
-                0 => Duration::ZERO,
-                more => (FIRST_WAIT * 2_u32.saturating_pow(more - 1)).min(LONGEST_WAIT),
-            };
-            // Two that see it differently would take it from each other for ever.
-            if now < last + wait {
-                self.wake_at(address, last + wait);
-                self.drop_own(address);
-                self.set_owner(address, Some(from));
-                return Verdict::Theirs { node: from.to_owned(), claimed: true };
-            }
-            self.takes.insert(address, (times + 1, now));
-        }
-        let (epoch, last_by) = self.last.get(&address).cloned().unwrap_or_default();
-        let late = self.expected.remove(&address).map(|expected| expected.late).unwrap_or_default();
-        let cause = match (from, late.into_iter().next_back()) {
-            (_, Some(by)) => Cause::NotTaken { by },
-            (Some(node), None) if standing_of(ownership, node).is_some() => {
-                Cause::Outranked { node: node.to_owned() }
-            }
-            (Some(node), None) => Cause::Unfit { node: node.to_owned() },
-            (None, None) if last_by.is_empty() || last_by == self.me => Cause::First,
-            (None, None) => Cause::Died { node: last_by },
-        };
-        self.better.remove(&address);
-        let me = self.me.clone();
-        self.claim(address, &me, epoch + 1);
-        self.to_tell.insert(address);
-        self.set_owner(address, Some(&me));
-        Verdict::Ours { taken: Some(cause) }
-    }
-
     fn claim(&mut self, address: IpAddr, node: &str, epoch: u64) {
         self.of.entry(node.to_owned()).or_default().insert(address, epoch);
         self.claimed.entry(address).or_default().insert(node.to_owned(), epoch);
@@ -547,6 +369,7 @@ impl Claims {
             self.end_well(address, &me);
             self.to_tell.insert(address);
         }
+        self.withdraw_offer(address);
     }
 
     fn set_owner(&mut self, address: IpAddr, node: Option<&str>) {

@@ -1,0 +1,213 @@
+//! What a speaker knows, for people and for pages that show it: as JSON. It renders what was decided, and decides nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use lbcore::ownership::claims::Cause;
+use lbcore::ownership::{Candidate, PassedOver};
+use lbcore::{Ownership, Reach, ServiceKey};
+use serde::Serialize;
+
+use super::Speaker;
+use super::history::Tenure;
+
+/// An address, and who answers for it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressView {
+    /// The address.
+    pub address: IpAddr,
+    /// The Services that have it.
+    pub services: Vec<ServiceKey>,
+    /// The node that answers for it, or is about to; none if nobody can.
+    pub owner: Option<String>,
+    /// The epoch of that node's claim; none if it has claimed nothing yet.
+    pub epoch: Option<u64>,
+    /// Since when it has answered, as far as this speaker knows.
+    pub since: Option<Timestamp>,
+    /// Why it is that one.
+    pub why: Option<Why>,
+    /// Whether this node answers for it.
+    pub here: bool,
+    /// The interfaces on which this node does.
+    pub interfaces: Vec<String>,
+}
+
+/// A reason: a stable word for machines, with what belongs to it, and the same for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Why {
+    /// For machines.
+    #[serde(flatten)]
+    pub cause: Cause,
+    /// For people.
+    pub text: String,
+}
+
+/// All that is known of an address: why this node, and why not that one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressExplained {
+    /// Who answers.
+    #[serde(flatten)]
+    pub view: AddressView,
+    /// The pool it is from.
+    pub pool: Option<String>,
+    /// Why nobody answers, if so.
+    pub nobody: Option<String>,
+    /// No node can answer for both families of its Service, so that each has its own owner.
+    pub apart: bool,
+    /// The nodes that can answer, best first.
+    pub candidates: Vec<CandidateView>,
+    /// The nodes that cannot, and why.
+    pub passed_over: Vec<PassedOverView>,
+    /// Who has answered, the last one last.
+    pub history: Vec<TenureView>,
+}
+
+/// A node that can answer.
+#[expect(clippy::struct_excessive_bools, reason = "each is a rank of its own")]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateView {
+    /// The node.
+    pub node: String,
+    /// The sum of the preferences that match it.
+    pub weight: i64,
+    /// Whether it has a ready endpoint of every Service that wants its traffic kept on the node.
+    pub ready: bool,
+    /// Whether it can answer for the Service's other family too, if any can.
+    pub fits_all: bool,
+    /// Whether it is heard on the address's LAN, as far as is known.
+    pub heard: bool,
+    /// Whether it answers only if no other can: it is being drained.
+    pub last_choice: bool,
+    /// Whether its speaker is about to end.
+    pub leaving: bool,
+    /// Whether it carries the address's subnet.
+    pub in_subnet: bool,
+    /// How many addresses it answers for.
+    pub load: usize,
+}
+
+/// A node that cannot answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PassedOverView {
+    /// The node.
+    pub node: String,
+    /// Why, for machines.
+    pub reason: PassedOver,
+    /// Why, for people.
+    pub text: String,
+}
+
+/// An owner from one moment on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TenureView {
+    /// Since when.
+    pub since: Timestamp,
+    /// The node; none if nobody claimed the address.
+    pub owner: Option<String>,
+    /// The epoch of its claim.
+    pub epoch: u64,
+    /// Why it took the address.
+    pub why: Option<Why>,
+}
+
+fn why(cause: &Cause) -> Why {
+    Why { cause: cause.clone(), text: cause.to_string() }
+}
+
+fn moment(began: Timestamp, since: Duration) -> Timestamp {
+    let since = SignedDuration::try_from(since).unwrap_or_default();
+    began.checked_add(since).unwrap_or(began)
+}
+
+impl Speaker {
+    /// An address as it is now; nothing if no Service has it. `began` is when this speaker's clock was zero.
+    #[must_use]
+    pub fn view(&self, address: IpAddr, began: Timestamp) -> Option<AddressView> {
+        let ownership = self.ownership(address)?;
+        Some(self.view_of(&ownership, began))
+    }
+
+    fn view_of(&self, ownership: &Ownership, began: Timestamp) -> AddressView {
+        let address = ownership.address;
+        let team = self.team.as_ref();
+        let holder = team.and_then(|team| team.claims.holder(address));
+        let expected = match team {
+            Some(team) => team.claims.owner(address),
+            None => ownership.owner().map(|owner| owner.node.as_str()),
+        };
+        let owner = holder.map(|(node, _)| node).or(expected).filter(|_| ownership.nobody.is_none());
+        let last = team.and_then(|team| team.history.of(address).last());
+        let last = last.filter(|last| last.owner.as_deref() == owner);
+        AddressView {
+            address,
+            services: self.keys_of(address).cloned().collect(),
+            owner: owner.map(str::to_owned),
+            epoch: holder.map(|(_, epoch)| epoch),
+            since: last.map(|last| moment(began, last.since)),
+            why: last.and_then(|last| last.why.as_ref()).map(why),
+            here: self.owns(address),
+            interfaces: Vec::new(),
+        }
+    }
+
+    /// All that is known of an address; nothing if no Service has it.
+    #[must_use]
+    pub fn explain(&self, address: IpAddr, began: Timestamp) -> Option<AddressExplained> {
+        let ownership = self.ownership(address)?;
+        let load = |node: &str| {
+            self.team.as_ref().and_then(|team| team.claims.load().get(node).copied()).unwrap_or_default()
+        };
+        let candidate = |it: &Candidate| CandidateView {
+            node: it.node.clone(),
+            weight: it.weight,
+            ready: it.ready,
+            fits_all: it.standing.fits_all,
+            heard: it.heard,
+            last_choice: it.last_choice,
+            leaving: it.leaving,
+            in_subnet: it.reach == Reach::Subnet,
+            load: load(&it.node),
+        };
+        let passed_over = |(node, why): &(String, PassedOver)| PassedOverView {
+            node: node.clone(),
+            reason: *why,
+            text: why.to_string(),
+        };
+        let tenure = |it: &Tenure| TenureView {
+            since: moment(began, it.since),
+            owner: it.owner.clone(),
+            epoch: it.epoch,
+            why: it.why.as_ref().map(why),
+        };
+        Some(AddressExplained {
+            view: self.view_of(&ownership, began),
+            pool: self.announced(address).map(|announced| announced.pool),
+            nobody: ownership.nobody.as_ref().map(ToString::to_string),
+            apart: ownership.apart,
+            candidates: ownership.candidates.iter().map(candidate).collect(),
+            passed_over: ownership.passed_over.iter().map(passed_over).collect(),
+            history: self.team.iter().flat_map(|team| team.history.of(address)).map(tenure).collect(),
+        })
+    }
+
+    /// All addresses of Services.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.users.keys().copied()
+    }
+
+    /// How many addresses each node answers for, where speakers listen to each other.
+    pub(super) fn load(&self) -> Option<&BTreeMap<String, usize>> {
+        self.team.as_ref().map(|team| team.claims.load())
+    }
+
+    /// How often an address lost its owner, as this speaker saw it.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        self.team.as_ref().map(|team| team.history.moves()).unwrap_or_default()
+    }
+}
