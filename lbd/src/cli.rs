@@ -302,6 +302,24 @@ pub(crate) struct RunArguments {
     /// The name of this host as a node. By default: its host name
     #[arg(long, env = "LBD_NODE_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) node_name: Option<String>,
+    /// Addresses of other hosts that run this with the same files: each address has one owner among them, and the next
+    /// one when that fails
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "ADDRESS")]
+    pub(crate) peers: Vec<IpAddr>,
+    #[command(flatten)]
+    pub(crate) together: TogetherArguments,
+    /// Run this command every second; while it fails, this host does not answer for the Service (repeatable)
+    #[arg(long = "check", value_name = "NAMESPACE/NAME=COMMAND", value_parser = check_command)]
+    pub(crate) checks: Vec<(ServiceKey, String)>,
+    /// Keep what Services hold in this folder, so that they have it after a restart
+    #[arg(long, env = "LBD_STATE_DIR", value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Listen on this socket for lbd drain --socket and lbd rebalance --socket
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Tell over HTTP how it goes, here: /healthz, /readyz, /metrics, and JSON under /v1
+    #[arg(long, env = "LBD_HTTP", value_name = "ADDRESS:PORT")]
+    pub(crate) http: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -365,8 +383,8 @@ pub(crate) struct ControllerArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DrainArguments {
     /// The node, as its Node object is called
-    #[arg(value_name = "NODE")]
-    pub(crate) node: String,
+    #[arg(value_name = "NODE", required_unless_present = "socket")]
+    pub(crate) node: Option<String>,
     /// Let it answer again
     #[arg(long)]
     pub(crate) undo: bool,
@@ -383,6 +401,9 @@ pub(crate) struct RebalanceArguments {
 /// Where the API server is, for commands of people.
 #[derive(Debug, Args)]
 pub(crate) struct WhereArguments {
+    /// Without a cluster: this host, whose lbd run listens on this socket (--control)
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "server", "node"])]
+    pub(crate) socket: Option<PathBuf>,
     /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -499,6 +520,15 @@ fn server_url(text: &str) -> Result<http::Uri, String> {
     url.filter(whole).ok_or_else(|| "write a URL, as in http://127.0.0.1:8080".to_owned())
 }
 
+fn check_command(text: &str) -> Result<(ServiceKey, String), String> {
+    let usage = || "write a Service and a command, as in default/web=\"curl -fs localhost:8080\"".to_owned();
+    let (service, command) = text.split_once('=').ok_or_else(usage)?;
+    if command.trim().is_empty() {
+        return Err(usage());
+    }
+    Ok((service.parse().map_err(|error: lbcore::ParseKeyError| error.to_string())?, command.to_owned()))
+}
+
 fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("write a name".to_owned()) } else { Ok(text.to_owned()) }
 }
@@ -525,6 +555,15 @@ mod tests {
         assert!(server_url("http://127.0.0.1:8080").is_ok() && server_url("https://[::1]:6443").is_ok());
         for text in ["127.0.0.1:8080", "localhost", "", "http://", "ftp://a", "http://[::bad"] {
             assert!(server_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_check_is_a_service_and_a_command() {
+        let (service, command) = check_command("default/web=test a = b").unwrap();
+        assert_eq!((service.to_string().as_str(), command.as_str()), ("default/web", "test a = b"));
+        for text in ["", "default/web", "default/web=", "web=true", "=true"] {
+            assert!(check_command(text).is_err(), "{text}");
         }
     }
 

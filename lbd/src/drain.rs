@@ -1,6 +1,7 @@
 //! `lbd drain`: sends the addresses of a node elsewhere, by an annotation on its object.
 
 use std::io::Write;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
@@ -12,15 +13,20 @@ use serde_json::json;
 use crate::cli::DrainArguments;
 use crate::client;
 use crate::exit::{Failure, Outcome};
+use crate::run::control;
 
 pub(crate) fn main(arguments: &DrainArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if let Some(socket) = &arguments.server.socket {
+            return drain_host(socket, arguments.undo).await;
+        }
         let client = client::connect_where(&arguments.server).await?;
-        let (node, value) = (&arguments.node, (!arguments.undo).then_some("true"));
+        let node = arguments.node.clone().unwrap_or_default();
+        let value = (!arguments.undo).then_some("true");
         let patch = json!({"metadata": {"annotations": {DRAIN: value}}});
         let nodes: Api<Node> = Api::all(client);
-        nodes.patch(node, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(|error| {
+        nodes.patch(&node, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(|error| {
             Failure::Drain { node: node.clone(), why: explain_client(&error) }
         })?;
         let said = if arguments.undo {
@@ -34,4 +40,18 @@ pub(crate) fn main(arguments: &DrainArguments) -> Outcome {
         writeln!(std::io::stdout(), "{said}")?;
         Ok(())
     })
+}
+
+/// The same for a host without a cluster.
+async fn drain_host(socket: &Path, undo: bool) -> Outcome {
+    let what = if undo { control::UNDO } else { control::DRAIN_HOST };
+    let fail = |why| Failure::Drain { node: "behind the socket".to_owned(), why };
+    control::ask(socket, what).await.map_err(fail)?;
+    let said = if undo {
+        "this host may answer again; what has moved stays where it is"
+    } else {
+        "other hosts take over what this one answers for, as far as they can; it answers until they do"
+    };
+    writeln!(std::io::stdout(), "{said}")?;
+    Ok(())
 }

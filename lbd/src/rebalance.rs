@@ -13,11 +13,17 @@ use serde_json::json;
 use crate::cli::RebalanceArguments;
 use crate::client;
 use crate::exit::{Failure, Outcome};
+use crate::run::control;
 
 pub(crate) fn main(arguments: &RebalanceArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let fail = |error: kube::Error| Failure::Rebalance(explain_client(&error));
+        if let Some(socket) = &arguments.server.socket {
+            control::ask(socket, control::SPREAD).await.map_err(Failure::Rebalance)?;
+            writeln!(std::io::stdout(), "all hosts were asked: each gives away what it has more than its share")?;
+            return Ok(());
+        }
         let client = client::connect_where(&arguments.server).await?;
         let nodes: Api<Node> = Api::all(client);
         // A new word each time: it is the change that counts.

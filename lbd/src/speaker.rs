@@ -39,7 +39,8 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
             state: arguments.state_dir,
         };
         let (inspector, questions) = inspector();
-        let wiring = Wiring { layer2, wire, members: Some(members), questions: Some(questions) };
+        let wiring =
+            Wiring { layer2, wire, members: Some(members), questions: Some(questions), beside: None };
         let told = http::serve(http::listen(arguments.http).await, inspector);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
         let stop = shutdown::requested(until_stdin_closes);

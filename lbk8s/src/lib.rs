@@ -17,6 +17,7 @@
 //! | [`watching`] | | watches as a stream of changes |
 //! | [`controller`] | `controller` | who holds which address |
 //! | [`speaker`] | `speaker` | which node answers, and the answering |
+//! | [`exchange`] | `speaker` | hosts without a cluster tell each other what is held |
 //! | [`state_file`] | `speaker` | what is known, on disk |
 //! | [`store`] | `store` | a Kubernetes API in this process |
 
@@ -26,6 +27,8 @@ pub mod controller;
 pub mod convert;
 pub mod crds;
 pub mod events;
+#[cfg(feature = "speaker")]
+pub mod exchange;
 pub mod manifest;
 pub mod objects;
 pub mod offline;

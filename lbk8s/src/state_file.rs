@@ -198,10 +198,11 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_set_aside_and_said() {
+        type Damage = fn(Vec<u8>) -> Vec<u8>;
         let folder = Folder::new("damaged");
         let file = folder.file();
         let whole = |file: &StateFile| file.to_bytes(&vec![1, 2, 3]).unwrap();
-        let damages: [(&str, fn(Vec<u8>) -> Vec<u8>); 6] = [
+        let damages: [(&str, Damage); 6] = [
             ("checksum", |mut bytes| {
                 bytes.pop();
                 bytes

@@ -31,6 +31,7 @@ fn facts(node: &str, interfaces: &[(&str, &[&str])]) -> Change {
     let interface = |(name, subnets): &(&str, &[&str])| Interface {
         name: (*name).to_owned(),
         subnets: subnets.iter().map(|subnet| subnet.parse().unwrap()).collect(),
+        unheard: false,
     };
     Change::Facts(node.to_owned(), Some(interfaces.iter().map(interface).collect()))
 }

@@ -82,6 +82,11 @@ pub struct Service {
 pub enum Endpoints {
     /// Nobody keeps endpoints here (a service from files); every node is taken to serve it.
     Assumed,
+    /// The same, but for those nodes that have found out that they do not.
+    AssumedBut {
+        /// The nodes whose own check of the service fails.
+        failing: BTreeSet<String>,
+    },
     /// The nodes that have a serving endpoint, and whether there is any at all: an endpoint may be on no
     /// node.
     Known {
@@ -96,13 +101,17 @@ pub enum Endpoints {
 
 impl Endpoints {
     fn any(&self) -> bool {
-        matches!(self, Self::Assumed | Self::Known { any: true, .. })
+        matches!(self, Self::Assumed | Self::AssumedBut { .. } | Self::Known { any: true, .. })
+    }
+
+    fn fails_on(&self, node: &str) -> bool {
+        matches!(self, Self::AssumedBut { failing } if failing.contains(node))
     }
 
     /// Whether the node has a ready endpoint or only terminating ones; nothing if it has none.
     fn ready_on(&self, node: &str) -> Option<bool> {
         match self {
-            Self::Assumed => Some(true),
+            Self::Assumed | Self::AssumedBut { .. } => Some(true),
             Self::Known { ready, .. } if ready.contains(node) => Some(true),
             Self::Known { terminating, .. } => terminating.contains(node).then_some(false),
         }
@@ -220,6 +229,8 @@ pub enum PassedOver {
     NotSelected,
     /// The service wants its traffic kept on the node, and has no serving endpoint there.
     NoLocalEndpoint,
+    /// The node's own check of the service fails.
+    CheckFails,
     /// None of the interfaces that may answer is up, with a carrier, and not left out.
     NoInterface,
     /// No speaker has told of its interfaces, and other nodes have one that did.
@@ -236,6 +247,7 @@ impl fmt::Display for PassedOver {
             Self::NetworkUnavailable => "reports NetworkUnavailable",
             Self::NotSelected => "is chosen by no L2Advertisement of the pool",
             Self::NoLocalEndpoint => "has no endpoint of the service (externalTrafficPolicy: Local)",
+            Self::CheckFails => "finds by its own check that it does not serve the service",
             Self::NoInterface => "has no interface that may answer and can",
             Self::NoSpeaker => "has no speaker that tells of its interfaces",
             Self::OtherSubnet => "is not in the address's subnet, and other nodes are",
@@ -434,6 +446,9 @@ fn suits(
             if !ours.iter().any(|known| std::ptr::eq(*known, *advertisement)) {
                 ours.push(advertisement);
             }
+        }
+        if service.endpoints.fails_on(&node.name) {
+            return Err(PassedOver::CheckFails);
         }
         if service.local {
             all_ready &= service.endpoints.ready_on(&node.name).ok_or(PassedOver::NoLocalEndpoint)?;

@@ -1,5 +1,9 @@
 //! `lbd run`: both roles on the embedded store, filled from manifest files, on this host's interfaces.
 
+mod answering;
+mod check;
+pub(crate) mod control;
+mod exchange;
 mod files;
 mod show;
 
@@ -9,20 +13,23 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lbk8s::objects::annotations::GATEWAYS;
-use lbk8s::speaker::{Rules, WithoutSlices};
+use lbk8s::speaker::Beside;
 use lbk8s::watching::explain_client;
-use lbk8s::{Store, controller, speaker};
-use lbnet::{HostAddresses, Layer2, StartError};
+use lbk8s::{Store, controller};
+use lbnet::HostAddresses;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use self::answering::Answering;
+use self::control::Control;
+use self::exchange::Exchange;
 use self::files::Files;
 use self::show::{Show, note, warn};
-use crate::cli::{RunArguments, WireArguments};
-use crate::exit::Outcome;
-use crate::{host, logs, shutdown};
+use crate::cli::RunArguments;
+use crate::exit::{Failure, Outcome};
+use crate::{host, http, logs, shutdown};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -45,29 +52,36 @@ async fn serve(arguments: &RunArguments) -> Outcome {
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn_local(show.clone().follow(store.client()));
-    let notices = show.clone();
     let settings = controller::Settings {
         identity: node.clone(),
         lost_addresses: arguments.lost_addresses.into(),
         ..controller::Settings::default()
     };
-    let client = store.client();
-    tasks.spawn_local(async move {
-        controller::run(client, settings, move |notice| notices.notice(notice)).await;
-    });
-    if let Some(answering) = answer(&arguments.wire) {
-        let settings = speaker::Settings {
-            node,
-            namespace: lbk8s::CONFIG_NAMESPACE.to_owned(),
-            class: None,
-            rules: Rules { without_slices: WithoutSlices::Served, ..Rules::default() },
-            interfaces: lbnet::Settings::from(&arguments.wire).interfaces,
-            state: None,
-        };
-        let client = store.client();
-        tasks.spawn_local(async move {
-            speaker::run(client, settings, speaker::Wiring::alone(answering), std::future::pending()).await;
-        });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (says, said) = mpsc::unbounded_channel();
+    let (listener, news) = mpsc::unbounded_channel();
+    let beside = Beside { news: listener, says: said };
+    let answering = Answering::start(arguments, &node)?;
+    let hears_others = answering.as_ref().is_some_and(Answering::hears_others);
+    let exchange =
+        Exchange::new(store.client(), settings, show.clone(), arguments.state_dir.as_deref(), says.clone());
+    tasks.spawn_local(exchange.run(news, hears_others));
+    if !arguments.checks.is_empty() {
+        tasks.spawn_local(check::run(arguments.checks.iter().cloned().collect(), says));
+    }
+    let is_answering = answering.is_some();
+    if let Some(answering) = answering {
+        let (listener, inspector) = (arguments.http, answering.inspector.clone());
+        if let Some(at) = listener {
+            tasks.spawn_local(async move { http::serve(http::listen(at).await, inspector).await });
+        }
+        tasks.spawn_local(answering.run(store.client(), beside, stopped));
+    }
+    if let Some(path) = &arguments.control {
+        match Control::open(path).await {
+            Ok(control) => drop(tasks.spawn_local(control.serve(store.client(), node))),
+            Err(error) => warn(&format!("nobody can drain this host by {}: {error}", path.display())),
+        }
     }
     if let Some(at) = arguments.listen {
         match TcpListener::bind(at).await {
@@ -82,35 +96,24 @@ async fn serve(arguments: &RunArguments) -> Outcome {
         }
     }
     let mut looking = tokio::time::interval(LOOK_EVERY);
-    let stop = shutdown::requested(false);
-    tokio::pin!(stop);
+    let asked = shutdown::requested(false);
+    tokio::pin!(asked);
+    let mut stop = Some(stop);
     loop {
         tokio::select! {
-            stopped = &mut stop => return Ok(stopped?),
-            _ = looking.tick() => files.look(&store, &show),
-            // The roles never end by themselves; a panic in one was printed and ends the command.
-            Some(ended) = tasks.join_next() => ended.map_err(std::io::Error::other)?,
-        }
-    }
-}
-
-/// Answers on the chosen interfaces; on those of them that are there, if some are not.
-fn answer(arguments: &WireArguments) -> Option<(Layer2, UnboundedReceiver<lbnet::Event>)> {
-    let mut settings = lbnet::Settings::from(arguments);
-    loop {
-        match Layer2::start(settings.clone()) {
-            Ok(started) => return Some(started),
-            Err(error) => {
-                let chosen = &mut settings.interfaces.only;
-                if let StartError::NoInterface { name, .. } = &error
-                    && chosen.len() > 1
-                {
-                    warn(&error.to_string());
-                    chosen.retain(|pattern| pattern.name() != Some(name));
-                } else {
-                    warn(&format!("nobody answers ARP or NDP: {error}. Addresses are given all the same"));
-                    return None;
+            asked = &mut asked, if stop.is_some() => {
+                asked?;
+                stop = None;
+                if !is_answering {
+                    return Ok(());
                 }
+            }
+            _ = looking.tick() => files.look(&store, &show),
+            // Only the one that answers ends by itself, when others have taken over; a panic in one was printed and
+            // ends the command.
+            Some(ended) = tasks.join_next() => {
+                ended.map_err(std::io::Error::other)?;
+                return if stop.is_none() { Ok(()) } else { Err(Failure::AnsweringEnded) };
             }
         }
     }

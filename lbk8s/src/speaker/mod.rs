@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use edge::{
-    Counted, Durations, Inspector, InterfaceView, MemberView, Members, Questions, Settings, SpeakerStatus,
-    Wiring, World, inspector, run,
+    Beside, Counted, Durations, Inspector, InterfaceView, MemberView, Members, Questions, Settings,
+    SpeakerStatus, Wiring, Word, World, inspector, run,
 };
 use lbcore::ownership::claims::{Cause, Failback};
 use lbcore::ownership::{Interface, Nobody};
@@ -78,6 +78,8 @@ pub enum Change {
     Leave,
     /// Addresses are to be spread evenly again.
     Rebalance,
+    /// This node does not serve these Services, by its own check.
+    Failing(BTreeSet<ServiceKey>),
     /// Everything that is there has been told of: an address that comes from now on is new.
     Listed,
     /// Everything is known, and it may be announced. Nothing is announced before.
@@ -152,6 +154,7 @@ pub enum WithoutSlices {
 }
 
 /// How a speaker decides.
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Whether Services without endpoint slices are served.
@@ -167,6 +170,9 @@ pub struct Rules {
     pub together: Option<Failback>,
     /// Whether a cordon sends a node's addresses elsewhere.
     pub move_on_cordon: bool,
+    /// Whether each speaker that is heard stands for a node, also without a Node object: hosts without a cluster, which
+    /// share no API server that would tell them of each other.
+    pub members_are_nodes: bool,
 }
 
 impl Default for Rules {
@@ -179,6 +185,7 @@ impl Default for Rules {
             beside_metallb: false,
             together: None,
             move_on_cordon: false,
+            members_are_nodes: false,
         }
     }
 }
@@ -311,6 +318,7 @@ impl Speaker {
             Change::Time(now) => self.set_time(now),
             Change::Leave => self.set_leaving(),
             Change::Rebalance => self.set_rebalancing(),
+            Change::Failing(services) => self.set_failing(&services),
             Change::Taken(node, addresses) => {
                 self.taken.insert(node, addresses);
                 self.taken.retain(|_, addresses| !addresses.is_empty());
@@ -598,7 +606,10 @@ impl Speaker {
 
     fn endpoints(&self, service: &ServiceKey) -> Endpoints {
         match self.slices_of.of(service) {
-            [] if self.rules.without_slices == WithoutSlices::Served => Endpoints::Assumed,
+            [] if self.rules.without_slices == WithoutSlices::Served => {
+                let failing = self.failing(service);
+                if failing.is_empty() { Endpoints::Assumed } else { Endpoints::AssumedBut { failing } }
+            }
             slices => SliceView::together(slices.iter().map(|key| &self.slices[key])),
         }
     }

@@ -41,7 +41,8 @@ impl Speaker {
         node.interfaces = self.interfaces.get(&node.name).cloned();
         node.silent = !self.is_heard(&node.name);
         node.leaving = self.is_leaving(&node.name);
-        node.last_choice = node.drained || (node.cordoned && self.rules.move_on_cordon);
+        let cordoned = node.cordoned && self.rules.move_on_cordon;
+        node.last_choice = node.drained || cordoned || self.says_drained(&node.name);
         match self.nodes.binary_search_by(|known| known.name.cmp(&node.name)) {
             Ok(at) if self.nodes[at] == node => return BTreeSet::new(),
             Ok(at) => self.nodes[at] = node,

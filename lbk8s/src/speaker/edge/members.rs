@@ -71,7 +71,15 @@ impl Running {
                 if let Some(facts) = &told.facts {
                     self.set_macs(&name, Some(facts.macs().collect()));
                 }
+                let word = told.rebalance.clone();
+                let before = self.words.insert(name.clone(), word.clone());
+                // What stands there when it is heard first may be from long ago.
+                let is_asked = word.is_some() && before.is_some_and(|before| before != word);
+                let is_asked = is_asked && self.settings.rules.members_are_nodes;
                 self.apply(Change::Member(name, Box::new(told)));
+                if is_asked {
+                    self.apply(Change::Rebalance);
+                }
             }
             News::NotOpened(from, why) => {
                 tracing::warn!(%from, %why, "a datagram on the port of speakers is not heard; do all have one key?");

@@ -39,6 +39,7 @@ use self::statuses::Says as Status;
 use self::together::Together;
 use self::watches::{Heard, WATCHES, watches};
 use super::on_wire::OnWire;
+use super::team::{REBALANCE, Record};
 use super::{Change, Effect, Rules, Speaker};
 use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
@@ -74,13 +75,32 @@ pub struct Wiring {
     pub members: Option<Members>,
     /// Where questions come from, if anybody asks.
     pub questions: Option<Questions>,
+    /// What somebody beside the speaker has to do with the other speakers.
+    pub beside: Option<Beside>,
+}
+
+/// Somebody who shares the way to the other speakers.
+pub struct Beside {
+    /// Hears all that the other speakers tell.
+    pub news: mpsc::UnboundedSender<News>,
+    /// Says what else is to be told to them, and to this speaker.
+    pub says: mpsc::UnboundedReceiver<Word>,
+}
+
+/// What somebody beside the speaker says.
+#[derive(Debug, Clone)]
+pub enum Word {
+    /// These records are to be told to the other speakers.
+    Records(Vec<Record>),
+    /// This node does not serve these Services, by its own check.
+    Failing(BTreeSet<ServiceKey>),
 }
 
 impl Wiring {
     /// A speaker that answers, and neither hears others nor is asked anything.
     #[must_use]
     pub fn alone((layer2, wire): (Layer2, mpsc::UnboundedReceiver<WireEvent>)) -> Self {
-        Self { layer2, wire, members: None, questions: None }
+        Self { layer2, wire, members: None, questions: None, beside: None }
     }
 }
 
@@ -111,8 +131,9 @@ const LAST_WORD: Duration = Duration::from_millis(300);
 /// Runs the speaker until `stop` ends and others have taken over what it answers for, or until the future is dropped. It
 /// ends by itself only if the thread that answers has ended; false then.
 pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl Future<Output = ()>) -> bool {
-    let Wiring { layer2, mut wire, members, mut questions } = wiring;
+    let Wiring { layer2, mut wire, members, mut questions, beside } = wiring;
     let (carrier, mut news) = members.unzip();
+    let (listener, mut says) = beside.map(|beside| (beside.news, beside.says)).unzip();
     let mut running = Running::new(&client, settings, layer2, carrier);
     tokio::pin!(stop);
     loop {
@@ -122,6 +143,8 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
             told = next(&mut news) => {
                 // Without the others' voices nothing may be answered: a new process is better.
                 let Some(told) = told else { return false };
+                // Whoever listens may have gone.
+                let _ = listener.as_ref().map(|listener| listener.send(told.clone()));
                 running.on_news(told);
             }
             event = wire.recv() => {
@@ -137,6 +160,7 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
             Some(()) = running.events.next() => {}
             Some(()) = running.together.obeyed.next() => running.together.tell(),
             () = running.memory.work() => running.write_down(),
+            Some(word) = next(&mut says) => running.on_word(word),
             question = Questions::next(&mut questions) => running.answer(question),
             Some(()) = running.replies.next() => {}
             () = &mut stop, if running.leaving.is_none() => running.leave(),
@@ -154,7 +178,7 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
     }
 }
 
-async fn next(news: &mut Option<mpsc::UnboundedReceiver<News>>) -> Option<News> {
+async fn next<T>(news: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
     match news {
         Some(news) => news.recv().await,
         None => std::future::pending().await,
@@ -196,6 +220,8 @@ struct Running {
     from_disk: bool,
     failovers: Failovers,
     overlaps: Overlaps,
+    /// The words by which others were asked for an even spread last, where no API server tells that.
+    words: BTreeMap<String, Option<Vec<u8>>>,
     /// Answers that wait for the thread of members.
     replies: FuturesUnordered<BoxFuture<'static, ()>>,
     /// The last word by which somebody asked for an even spread; empty if nobody has, and none before that is known.
@@ -231,6 +257,7 @@ impl Running {
             from_disk: false,
             failovers: Failovers::default(),
             overlaps: Overlaps::default(),
+            words: BTreeMap::new(),
             replies: FuturesUnordered::new(),
             rebalanced: None,
             layer2,
@@ -324,12 +351,23 @@ impl Running {
         }
     }
 
+    fn on_word(&mut self, word: Word) {
+        match word {
+            Word::Records(records) if self.together.is_there() => self.together.changes.extend(records),
+            Word::Records(_) => {}
+            Word::Failing(services) => self.apply(Change::Failing(services)),
+        }
+    }
+
     /// Somebody asks for an even spread, by a word that is not the one of before.
     fn on_rebalance(&mut self, node: &str, word: String) {
         if node != self.settings.node {
             return;
         }
         let is_news = self.rebalanced.as_ref().is_some_and(|before| *before != word) && !word.is_empty();
+        if self.settings.rules.members_are_nodes && is_news {
+            self.together.changes.push((REBALANCE.to_owned(), Some(word.clone().into_bytes())));
+        }
         self.rebalanced = Some(word);
         if self.begun && is_news {
             tracing::info!("addresses are spread evenly again, as somebody asks for");

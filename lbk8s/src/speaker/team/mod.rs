@@ -3,31 +3,23 @@
 //! What members tell of themselves are records by key: [`FACTS`], [`READY`], [`LEAVING`], and one for each address that they
 //! claim, offer to another node, or claimed before they were restarted.
 
+mod checks;
+mod deciding;
+mod spread;
+mod telling;
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use lbcore::ownership::Interface;
-use lbcore::ownership::claims::rebalance::{Group, even_out};
-use lbcore::ownership::claims::{Cause, Claims, Failback, Offers, Table, Verdict};
-use lbcore::{Interfaces, Ownership};
+use lbcore::ownership::claims::{Cause, Claims, Failback, Offers, Table};
+use lbcore::{Labels, Node, ServiceKey};
 
+pub use self::told::{DRAINED, FACTS, LEAVING, READY, REBALANCE, Record, Told};
 use super::history::History;
 use super::{Effect, Speaker};
-use crate::objects::facts::NodeFactsFields;
-
-/// The record with the interfaces of a node, in the form of its `NodeFacts`.
-pub const FACTS: &str = "facts";
-/// The record of a speaker that knows the world and answers for what it claims. Without it, it takes nothing over.
-pub const READY: &str = "ready";
-/// The record of a speaker that is about to end.
-pub const LEAVING: &str = "leaving";
-const CLAIM: &str = "claim/";
-const OFFER: &str = "offer/";
-const HELD: &str = "held/";
-
-/// A record for the others: its key, and what it says; nothing if it is to go.
-pub type Record = (String, Option<Vec<u8>>);
 
 /// A node whose speaker was restarted keeps what it had for so long, until it answers again.
 const RETURNING: Duration = Duration::from_millis(1500);
@@ -35,77 +27,24 @@ const RETURNING: Duration = Duration::from_millis(1500);
 /// When many start at once, the first of them to be ready waits for the others for so long: they would have to take their
 /// share from it.
 const STARTING: Duration = Duration::from_secs(1);
-/// What a node was the first to claim, and not longer ago, it gives away to others that start after it, so that all have
-/// their share. After that only who asks for it moves anything.
-const YOUNG: Duration = Duration::from_mins(1);
 /// Others that start at the same time are waited for before the share of each is worked out.
 const GATHERING: Duration = Duration::from_millis(500);
 
-/// What a member tells of itself.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Told {
-    /// The addresses that it claims.
-    pub claims: Table,
-    /// Why it took them, as far as it says.
-    pub causes: BTreeMap<IpAddr, Cause>,
-    /// What it wants to give away, and to whom.
-    pub offers: Offers,
-    /// What it claimed before it was restarted.
-    pub held: Table,
-    /// What it is like; nothing if it has not told, or in a way that cannot be read.
-    pub facts: Option<NodeFactsFields>,
-    /// It knows the world, and answers for what it claims.
-    pub ready: bool,
-    /// It is about to end.
-    pub leaving: bool,
-}
-
-impl Told {
-    /// Reads the records of a member. What cannot be read is passed over: it may be of a later version.
-    #[must_use]
-    pub fn read(records: &BTreeMap<String, Vec<u8>>) -> Self {
-        let under = |prefix: &'static str| {
-            let of = move |(key, value): (&String, &'_ Vec<u8>)| {
-                let address: IpAddr = key.strip_prefix(prefix)?.parse().ok()?;
-                Some((address, value.clone()))
-            };
-            records
-                .range(prefix.to_owned()..)
-                .take_while(move |(key, _)| key.starts_with(prefix))
-                .filter_map(of)
-        };
-        let epoch =
-            |(address, value): (IpAddr, Vec<u8>)| Some((address, u64::from_be_bytes(*value.first_chunk()?)));
-        let cause = |(address, value): (IpAddr, Vec<u8>)| {
-            Some((address, serde_json::from_slice(value.get(size_of::<u64>()..)?).ok()?))
-        };
-        let to = |(address, value): (IpAddr, Vec<u8>)| Some((address, String::from_utf8(value).ok()?));
-        Self {
-            claims: under(CLAIM).filter_map(epoch).collect(),
-            causes: under(CLAIM).filter_map(cause).collect(),
-            offers: under(OFFER).filter_map(to).collect(),
-            held: under(HELD).filter_map(epoch).collect(),
-            facts: records.get(FACTS).and_then(|facts| serde_json::from_slice(facts).ok()),
-            ready: records.contains_key(READY),
-            leaving: records.contains_key(LEAVING),
-        }
-    }
-}
-
-/// The record of a claim with its epoch, and why it was made.
-fn claim(epoch: u64, cause: Option<&Cause>) -> Vec<u8> {
-    let mut bytes = epoch.to_be_bytes().to_vec();
-    bytes.extend(cause.and_then(|cause| serde_json::to_vec(cause).ok()).unwrap_or_default());
-    bytes
-}
-
 /// What a speaker knows of the others.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 pub(super) struct Team {
     pub(super) claims: Claims,
     alive: BTreeSet<String>,
     ready: BTreeSet<String>,
     leaving: BTreeSet<String>,
+    /// Those whose addresses are to go elsewhere, as they say themselves.
+    drained: BTreeSet<String>,
+    /// The Services that nodes do not serve, by their own checks.
+    pub(super) failing: BTreeMap<String, BTreeSet<ServiceKey>>,
+    /// The same of this node, as it was told last, and whether it is being drained.
+    told_failing: BTreeSet<ServiceKey>,
+    told_drained: bool,
     /// Those whose interfaces are known from themselves.
     told: BTreeSet<String>,
     /// Why addresses have the owners that they have: under which epoch, and what was said.
@@ -143,6 +82,10 @@ impl Team {
             alive: BTreeSet::new(),
             ready: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            told_failing: BTreeSet::new(),
+            told_drained: false,
             told: BTreeSet::new(),
             causes: BTreeMap::new(),
             returning: BTreeMap::new(),
@@ -166,38 +109,6 @@ impl Team {
         self.returning.get(node).copied().flatten().is_some_and(|until| self.now < until)
     }
 
-    /// The records that have changed since the last call.
-    fn changed_records(&mut self) -> Vec<Record> {
-        let claims = self.claims.changed_own().into_iter().map(|(address, epoch)| {
-            let cause =
-                self.causes.get(&address).filter(|(of, _)| Some(*of) == epoch).map(|(_, cause)| cause);
-            (format!("{CLAIM}{address}"), epoch.map(|epoch| claim(epoch, cause)))
-        });
-        let mut records: Vec<Record> = claims.collect();
-        if self.joined {
-            // From now on its claims speak for themselves.
-            let held = std::mem::take(&mut self.held).into_iter();
-            records.extend(held.map(|address| (format!("{HELD}{address}"), None)));
-        }
-        let offers = self.claims.own_offers();
-        let gone = self.offers.keys().filter(|address| !offers.contains_key(*address));
-        records.extend(gone.map(|address| (format!("{OFFER}{address}"), None)));
-        let new = offers.iter().filter(|(address, to)| self.offers.get(*address) != Some(to));
-        records.extend(new.map(|(address, to)| (format!("{OFFER}{address}"), Some(to.clone().into_bytes()))));
-        self.offers = offers;
-        records
-    }
-
-    /// This speaker claimed this before it was restarted; the records that tell the others.
-    pub(super) fn restore(&mut self, table: Table) -> Vec<Record> {
-        self.held.extend(table.keys());
-        let record =
-            |(address, epoch): (&IpAddr, &u64)| (format!("{HELD}{address}"), Some(claim(*epoch, None)));
-        let records = table.iter().map(record).collect();
-        self.claims.restore(table);
-        records
-    }
-
     /// When something is to be looked at again.
     fn deadline(&self) -> Option<Duration> {
         let returning = self.returning.values().copied().flatten();
@@ -206,58 +117,6 @@ impl Team {
 }
 
 impl Speaker {
-    /// What is to be told to the other speakers since the last call.
-    pub fn records_to_tell(&mut self) -> Vec<Record> {
-        self.team.as_mut().map(Team::changed_records).unwrap_or_default()
-    }
-
-    /// Others that have come since get their share of what this speaker was the first to claim a moment ago.
-    fn share(&mut self) -> BTreeSet<IpAddr> {
-        let Some(team) = &mut self.team else { return BTreeSet::new() };
-        let now = team.now;
-        team.young.retain(|_, since| now < *since + YOUNG);
-        if team.young.is_empty() {
-            return BTreeSet::new();
-        }
-        let mut offers = self.even_out();
-        let Some(team) = &mut self.team else { return BTreeSet::new() };
-        offers.retain(|address, _| team.young.contains_key(address));
-        team.claims.offer(offers)
-    }
-
-    /// Evens out who has how many addresses: this speaker gives away what it has too many of.
-    pub(super) fn set_rebalancing(&mut self) -> BTreeSet<IpAddr> {
-        let mut offers = self.even_out();
-        let Some(team) = &mut self.team else { return BTreeSet::new() };
-        offers.retain(|address, _| self.owned.contains_key(address));
-        team.claims.offer(offers)
-    }
-
-    /// Which addresses would have to move so that all have their share, as every speaker works it out.
-    fn even_out(&self) -> Offers {
-        let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
-        let mut groups = Vec::new();
-        for address in self.users.keys().copied().collect::<Vec<_>>() {
-            if seen.contains(&address) {
-                continue;
-            }
-            let Some(ownership) = self.ownership(address) else { continue };
-            let Some(holder) = self.team.as_ref().and_then(|team| team.claims.holder(address)) else {
-                continue;
-            };
-            let beside = if ownership.apart { BTreeSet::new() } else { self.beside(address) };
-            let addresses: Vec<IpAddr> = beside.into_iter().chain([address]).collect();
-            seen.extend(&addresses);
-            let best = ownership.candidates.first().map(|best| best.standing);
-            let as_good = ownership.candidates.iter().filter(|it| Some(it.standing) == best);
-            let candidates: BTreeSet<String> = as_good.map(|it| it.node.clone()).collect();
-            if candidates.contains(holder.0) {
-                groups.push(Group { addresses, holder: holder.0.to_owned(), candidates });
-            }
-        }
-        even_out(&groups)
-    }
-
     /// When [`super::Change::Time`] has something to do next.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
@@ -294,6 +153,11 @@ impl Speaker {
 
     pub(super) fn is_leaving(&self, node: &str) -> bool {
         self.team.as_ref().is_some_and(|team| team.leaving.contains(node))
+    }
+
+    /// Whether a node says itself that its addresses are to go elsewhere.
+    pub(super) fn says_drained(&self, node: &str) -> bool {
+        self.team.as_ref().is_some_and(|team| team.drained.contains(node))
     }
 
     /// Whether what a node's object says of its interfaces is older than what its speaker says itself.
@@ -381,6 +245,10 @@ impl Speaker {
     }
 
     pub(super) fn set_alive(&mut self, name: &str) -> BTreeSet<IpAddr> {
+        if self.rules.members_are_nodes && self.nodes().all(|known| known != name) {
+            let labels = Labels::from([("kubernetes.io/hostname", name)]);
+            self.set_node(Node { name: name.to_owned(), labels, ..Node::default() });
+        }
         let Some(team) = &mut self.team else { return BTreeSet::new() };
         if team.alive.insert(name.to_owned()) { self.mark(name) } else { BTreeSet::new() }
     }
@@ -434,13 +302,16 @@ impl Speaker {
         let note = |names: &mut BTreeSet<String>, is_so: bool| {
             if is_so { names.insert(name.to_owned()) } else { names.remove(name) }
         };
-        let changed =
-            note(&mut team.leaving, told.leaving) | note(&mut team.ready, told.ready) | is_returning;
+        let changed = note(&mut team.leaving, told.leaving)
+            | note(&mut team.drained, told.drained)
+            | note(&mut team.ready, told.ready)
+            | is_returning;
         // One that was away and returns lacks nothing: among equals an address stays.
         if told.ready && team.met.insert(name.to_owned()) && !team.young.is_empty() {
             team.sharing = Some(team.now + GATHERING);
         }
-        if let Some(facts) = &told.facts {
+        touched.extend(self.note_failing(name, &told.failing));
+        if let (Some(facts), Some(team)) = (&told.facts, &mut self.team) {
             team.told.insert(name.to_owned());
             touched.extend(self.set_interfaces(name.to_owned(), Some(facts.interfaces())));
         }
@@ -463,83 +334,24 @@ impl Speaker {
     /// What is known of a node apart from its object, put on it.
     pub(super) fn mark(&mut self, name: &str) -> BTreeSet<IpAddr> {
         let (silent, leaving) = (!self.is_heard(name), self.is_leaving(name));
+        let says_drained = self.says_drained(name);
         let Ok(at) = self.nodes.binary_search_by(|known| (*known.name).cmp(name)) else {
             return BTreeSet::new();
         };
         let node = &mut self.nodes[at];
-        let before = (node.silent, node.leaving);
+        let before = (node.silent, node.leaving, node.last_choice);
+        let cordoned = node.cordoned && self.rules.move_on_cordon;
+        node.last_choice = node.drained || says_drained || cordoned;
         (node.silent, node.leaving) = (silent, leaving);
-        if before == (node.silent, node.leaving) { BTreeSet::new() } else { self.all_addresses() }
-    }
-
-    /// Where this node answers for an address, if it does, and why that is so since now.
-    pub(super) fn decide(
-        &mut self,
-        address: IpAddr,
-        ownership: Option<&Ownership>,
-    ) -> Option<(Interfaces, Option<Cause>)> {
-        let held_back = self.is_held_back();
-        let own = |ownership: &Ownership| {
-            let mine = ownership.candidates.iter().find(|candidate| candidate.node == self.node);
-            mine.map(|candidate| candidate.interfaces.clone())
-        };
-        let Some(team) = &mut self.team else {
-            let owner = ownership.and_then(Ownership::owner).filter(|owner| owner.node == self.node);
-            return owner.filter(|_| !held_back).map(|owner| (owner.interfaces.clone(), None));
-        };
-        let Some(ownership) = ownership.filter(|_| !held_back) else {
-            team.claims.forget(address);
-            team.causes.remove(&address);
-            return None;
-        };
-        let beside: Vec<IpAddr> =
-            if ownership.apart { vec![] } else { self.beside(address).into_iter().collect() };
-        let mine = own(ownership);
-        let team = self.team.as_mut()?;
-        match team.claims.settle(address, ownership, &beside, team.now) {
-            Verdict::Ours { taken } => {
-                if let Some(Cause::First | Cause::Rebalanced { .. }) = &taken {
-                    team.young.insert(address, team.now);
-                }
-                if let (Some(cause), Some((_, epoch))) = (&taken, team.claims.holder(address)) {
-                    team.causes.insert(address, (epoch, cause.clone()));
-                }
-                // Until another node takes it, it is answered where it was.
-                let interfaces = mine.or_else(|| self.owned.get(&address).map(|it| it.interfaces.clone()))?;
-                Some((interfaces, taken))
-            }
-            Verdict::Theirs { .. } | Verdict::Nobody => {
-                team.young.remove(&address);
-                None
-            }
+        if before == (node.silent, node.leaving, node.last_choice) {
+            BTreeSet::new()
+        } else {
+            self.all_addresses()
         }
     }
 }
 
 impl Speaker {
-    /// Who answers for an address is as it is now: takes note of it, if that is news.
-    pub(super) fn note_owner(&mut self, address: IpAddr) {
-        let is_used = !self.users.of(&address).is_empty();
-        let Some(team) = &mut self.team else { return };
-        let holder = team.claims.holder(address).map(|(node, epoch)| (node.to_owned(), epoch));
-        let why = holder.as_ref().and_then(|(_, epoch)| {
-            team.causes.get(&address).filter(|(of, _)| of == epoch).map(|(_, cause)| cause.clone())
-        });
-        team.history.note(address, holder, why, team.now);
-        if !is_used {
-            team.history.forget(address);
-        }
-    }
-
-    /// Another node, which this one had not heard for a while, claims an address that this one answered for until now: for
-    /// how long they did not hear each other.
-    pub(super) fn overlapped(&self, address: IpAddr) -> Option<(String, Duration)> {
-        let team = self.team.as_ref()?;
-        let (node, _) = team.claims.holder(address)?;
-        let since = team.apart.get(node)?;
-        Some((node.to_owned(), team.now.saturating_sub(*since)))
-    }
-
     /// Whoever is heard again has told what it claims.
     pub(super) fn reunited(&mut self, name: &str) {
         if let Some(team) = &mut self.team {
