@@ -105,14 +105,17 @@ mod tests {
         Hold { addresses: vec![[10, 0, 0, last].into()], pool: None, since }
     }
 
-    fn hosts(all: &[(&str, &[(u8, u8, i64)])]) -> BTreeMap<String, Holds> {
+    /// A host, and of each Service the last number of its address, and since when it has it.
+    type Host<'a> = (&'a str, &'a [(u8, u8, i64)]);
+
+    fn hosts(all: &[Host<'_>]) -> BTreeMap<String, Holds> {
         let holds = |holds: &[(u8, u8, i64)]| {
             holds.iter().map(|(service, last, since)| (key(*service), hold(*last, *since))).collect()
         };
         all.iter().map(|(host, all)| ((*host).to_owned(), holds(all))).collect()
     }
 
-    fn merged(all: &[(&str, &[(u8, u8, i64)])]) -> Vec<(ServiceKey, u8)> {
+    fn merged(all: &[Host<'_>]) -> Vec<(ServiceKey, u8)> {
         let last = |hold: &Hold| match hold.addresses[0] {
             IpAddr::V4(v4) => v4.octets()[3],
             IpAddr::V6(_) => unreachable!("all are IPv4"),
