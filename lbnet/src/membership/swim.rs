@@ -18,7 +18,6 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
 use super::message::Body;
-use super::peer::Peer;
 use super::{Identity, Membership};
 
 /// A message of gossip fits into a datagram with all that is around it.
@@ -132,13 +131,12 @@ impl Membership {
         while let Some((to, bytes)) = self.swim.runtime.to_send() {
             self.send(&to.name, Body::Swim(&bytes));
         }
-        let proof = self.sequence + 1;
         while let Some(news) = self.swim.runtime.to_notify() {
             match news {
                 OwnedNotification::MemberUp(process) | OwnedNotification::Rename(_, process)
                     if process.name != self.me.name =>
                 {
-                    let peer = self.peers.entry(process.name).or_insert_with(|| Peer::new(proof, now));
+                    let peer = self.peer(&process.name, now);
                     peer.gossiped = process.addresses.into_iter().collect();
                 }
                 // Gossip is slow and not always right: it is looked at, as if it had been noticed here.

@@ -163,6 +163,7 @@ impl Membership {
         let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
         let watchers: Vec<String> =
             alive.filter(|(_, peer)| peer.watches).map(|(name, _)| name.clone()).collect();
+        self.beat_on_segments(now);
         for name in watchers {
             self.send(&name, Body::Beat);
         }

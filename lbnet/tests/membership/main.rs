@@ -1,14 +1,16 @@
 //! Members on a network in virtual time: who notices what, how soon, and what never happens.
 
+mod segments;
+
 use std::time::Duration;
 
 use lblab::simulated::Weather;
 use lblab::simulated::members::{Members, name};
 use lbnet::membership::{Event, Settings, Why};
 
-type Cluster = Members<()>;
+pub(crate) type Cluster = Members<()>;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Nodes that all start at once and know of each other.
 fn new(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster {
@@ -19,7 +21,7 @@ fn new(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster
     cluster
 }
 
-fn started(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster {
+pub(crate) fn started(count: usize, settings: Settings, weather: Weather, seed: u64) -> Cluster {
     let mut cluster = new(count, settings, weather, seed);
     cluster.run(3 * SECOND);
     assert_eq!(cluster.agree(), Ok(()), "seed {seed}");
