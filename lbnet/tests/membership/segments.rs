@@ -124,6 +124,7 @@ fn of_two_on_a_lan_the_one_that_gets_frames_of_others_is_heard() {
         cluster.frames(0, VIPS);
         let told: Vec<bool> = said(&cluster, at).into_iter().filter(|it| it.1 == 0).map(|it| it.2).collect();
         assert_eq!(told, [false, true], "seed {seed}");
+        cluster.run(step);
         let healed = cluster.now;
         cluster.cut_off(1, VIPS, false);
         cluster.run(3 * SECOND);
