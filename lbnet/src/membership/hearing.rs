@@ -94,7 +94,7 @@ impl Membership {
         if was != State::Alive || restarted {
             self.events.push_back(Event::Up { name: name.clone(), restarted: was == State::Alive });
             self.swim.meet(&name);
-            self.choose_watchers();
+            self.consider_watcher(&name);
             self.push(&name, now);
             if !has_table && !matches!(datagram.body, Body::Hello) {
                 // Then it knows that it is to send its table.

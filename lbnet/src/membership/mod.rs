@@ -234,7 +234,7 @@ impl Membership {
             own: Own::default(),
             swim,
             ticked: now,
-            waiting: Some(Waiting { since: now, until, told: false, names: BTreeSet::new() }),
+            waiting: Some(Waiting::new(now, until)),
             counters: Counters::default(),
             out: VecDeque::new(),
             events: VecDeque::new(),

@@ -16,6 +16,15 @@ pub(super) struct Waiting {
     /// At the start nothing is known before somebody says whom to expect.
     pub(super) told: bool,
     pub(super) names: BTreeSet<String>,
+    /// One of them that was not here when it was looked last: as long as it is not, nothing else needs a look.
+    absent: Option<String>,
+}
+
+impl Waiting {
+    /// Nobody has said whom to expect.
+    pub(super) fn new(since: Instant, until: Instant) -> Self {
+        Self { since, until, told: false, names: BTreeSet::new(), absent: None }
+    }
 }
 
 impl Membership {
@@ -24,6 +33,7 @@ impl Membership {
     pub fn expect(&mut self, expected: BTreeSet<String>, now: Instant) {
         if let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.told) {
             (waiting.since, waiting.until, waiting.told) = (now, now + self.settings.join, true);
+            waiting.absent = None;
             waiting.names = expected.into_iter().filter(|name| *name != self.me.name).collect();
         }
         self.look_whether_ready(now);
@@ -59,7 +69,8 @@ impl Membership {
         // Who stands still while it starts does not know yet whom to expect.
         let told = before.as_ref().is_none_or(|waiting| waiting.told);
         names.extend(before.into_iter().flat_map(|waiting| waiting.names));
-        self.waiting = Some(Waiting { since: now, until: now + self.settings.join, told, names });
+        self.waiting =
+            Some(Waiting { told, names, ..Waiting::new(now, now + self.settings.join) });
         self.events.push_back(Event::StoodStill(stood));
         for name in greeted {
             self.send(&name, Body::Hello);
@@ -69,22 +80,25 @@ impl Membership {
     /// Ends the waiting when everybody has been heard, or the time is over.
     pub(super) fn look_whether_ready(&mut self, now: Instant) {
         let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.told) else { return };
-        let is_here = |name: &String| {
-            self.peers.get(name).is_some_and(|peer| {
-                // A table from before may say what is so no more.
-                peer.state == State::Alive
-                    && peer.heard.is_some_and(|heard| heard >= waiting.since)
-                    && peer.table.version() > 0
-                    && peer.table.version() >= peer.stamp.version
-            })
-        };
-        let missing: Vec<String> = waiting.names.iter().filter(|name| !is_here(name)).cloned().collect();
+        let (since, is_over) = (waiting.since, now >= waiting.until);
+        let is_absent = |name: &&String| !self.is_here(name, since);
+        if !is_over {
+            // As long as one is known to be absent, the others are not looked at.
+            if waiting.absent.as_ref().is_some_and(|name| is_absent(&name)) {
+                return;
+            }
+            let absent = waiting.names.iter().find(is_absent).cloned();
+            if absent.is_some() {
+                self.waiting.iter_mut().for_each(|waiting| waiting.absent.clone_from(&absent));
+                return;
+            }
+        }
+        let missing: Vec<String> = waiting.names.iter().filter(is_absent).cloned().collect();
         let unnamed = self.contacts.iter().filter(|(at, _)| !self.is_met(**at)).map(|(at, _)| at.to_string());
         let missing: Vec<String> = missing.into_iter().chain(unnamed).collect();
-        if !missing.is_empty() && now < waiting.until {
+        if !missing.is_empty() && !is_over {
             return;
         }
-        let since = waiting.since;
         self.waiting = None;
         for name in &missing {
             let alive = self.peers.get(name).filter(|peer| peer.state == State::Alive);
@@ -94,6 +108,17 @@ impl Membership {
             }
         }
         self.events.push_back(Event::Ready { missing });
+    }
+
+    /// Whether a member has been heard since then, and its table is here.
+    fn is_here(&self, name: &str, since: Instant) -> bool {
+        self.peers.get(name).is_some_and(|peer| {
+            // A table from before may say what is so no more.
+            peer.state == State::Alive
+                && peer.heard.is_some_and(|heard| heard >= since)
+                && peer.table.version() > 0
+                && peer.table.version() >= peer.stamp.version
+        })
     }
 
     /// Whether somebody has answered at an address.
