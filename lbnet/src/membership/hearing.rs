@@ -107,7 +107,7 @@ impl Membership {
         let name = datagram.from;
         match datagram.body {
             Body::Hello => self.send(name, Body::Welcome),
-            Body::Welcome | Body::Ack => {}
+            Body::Welcome | Body::Ack | Body::OnSegment { answer: false, .. } => {}
             Body::Beat => self.on_beat(name),
             // By every way by which it was asked: some may be good one way only.
             Body::Ping(token) => self.send_by(name, incoming.from, incoming.via, Body::Pong(token)),
@@ -133,7 +133,6 @@ impl Membership {
             }
             Body::Swim(bytes) => self.on_gossip(bytes, now),
             Body::OnSegment { answer: true, .. } => self.on_segment_beat(name, incoming),
-            Body::OnSegment { answer: false, .. } => {}
         }
     }
 

@@ -38,11 +38,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use self::segments::{Segment, SegmentView};
-pub use self::settings::Settings;
 use self::message::{Change, Session};
 use self::peer::{Contact, Peer, State};
 use self::segments::Segments;
+pub use self::segments::{Segment, SegmentView};
+pub use self::settings::Settings;
 use self::swim::Swim;
 use self::table::{Own, Records};
 use self::waiting::Waiting;

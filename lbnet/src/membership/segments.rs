@@ -167,12 +167,7 @@ impl Membership {
     }
 
     /// A member has proved that it lives; by a segment, perhaps.
-    pub(super) fn hear_on_segments(
-        &mut self,
-        datagram: &Datagram<'_>,
-        incoming: Incoming<'_>,
-        now: Instant,
-    ) {
+    pub(super) fn hear_on_segments(&mut self, datagram: &Datagram<'_>, incoming: Incoming<'_>, now: Instant) {
         let (ordinary, number) = match datagram.body {
             Body::OnSegment { heard, .. } => (false, Some(heard)),
             // Sent by every way, whatever came by which.
@@ -207,10 +202,12 @@ impl Membership {
         self.segments.note_sent(self.sequence + 1, &self.settings, now);
         let mut beats = Vec::new();
         for (interface, lan) in &mut self.segments.lans {
-            let alive: Vec<(String, bool)> =
-                alive_on(&self.peers, &lan.segment).into_iter().map(|(name, it)| (name.to_owned(), it)).collect();
+            let alive: Vec<(String, bool)> = alive_on(&self.peers, &lan.segment)
+                .into_iter()
+                .map(|(name, it)| (name.to_owned(), it))
+                .collect();
             let alive: Vec<(&str, bool)> = alive.iter().map(|(name, it)| (name.as_str(), *it)).collect();
-            for (name, to) in lan.to_beat(&self.me.name, interface, &alive, &self.settings, now) {
+            for (name, to) in lan.beaten_to(&self.me.name, interface, &alive, &self.settings, now) {
                 let heard = lan.members.get(&name).map_or(0, |seen| seen.highest);
                 beats.push((name, to, lan.segment.index, heard));
             }
@@ -232,7 +229,8 @@ impl Membership {
             } else if !lan.is_silent(&self.settings, now) {
                 continue;
             } else {
-                let asking = lan.asking.get_or_insert(Asking { since: now, round: 0, lives: false, until: now });
+                let asking =
+                    lan.asking.get_or_insert(Asking { since: now, round: 0, lives: false, until: now });
                 if asking.until > now {
                     continue;
                 }
@@ -247,7 +245,8 @@ impl Membership {
                     asking.until = now + self.settings.patience();
                     continue;
                 }
-                let frames = lan.frames.map(|at| at + FRAMES).filter(|until| alive.len() == 1 && *until > now);
+                let frames =
+                    lan.frames.map(|at| at + FRAMES).filter(|until| alive.len() == 1 && *until > now);
                 asking.until = frames.unwrap_or(now + FRAMES);
                 frames.is_some()
             };

@@ -103,7 +103,11 @@ impl Membership {
             contact.greet_at = now + pause(contact.greeted);
             contact.greeted = contact.greeted.saturating_add(1);
             let (table, body) = (self.own.stamp(), Body::Hello);
-            self.put(address, None, &Datagram { from: "", to: 0, echo: 0, table, have: 0, watch: false, body });
+            self.put(
+                address,
+                None,
+                &Datagram { from: "", to: 0, echo: 0, table, have: 0, watch: false, body },
+            );
         }
     }
 

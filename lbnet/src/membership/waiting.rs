@@ -69,8 +69,7 @@ impl Membership {
         // Who stands still while it starts does not know yet whom to expect.
         let told = before.as_ref().is_none_or(|waiting| waiting.told);
         names.extend(before.into_iter().flat_map(|waiting| waiting.names));
-        self.waiting =
-            Some(Waiting { told, names, ..Waiting::new(now, now + self.settings.join) });
+        self.waiting = Some(Waiting { told, names, ..Waiting::new(now, now + self.settings.join) });
         self.events.push_back(Event::StoodStill(stood));
         for name in greeted {
             self.send(&name, Body::Hello);

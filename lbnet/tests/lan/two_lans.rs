@@ -67,7 +67,13 @@ impl TwoLegged {
 }
 
 /// Nodes that have met, and speak on both LANs. The second one is `net` to the second NICs of all.
-async fn nodes(site: &Site, second: &site::Segment, net: u8, count: u8, ipv6: bool) -> Result<Vec<TwoLegged>> {
+async fn nodes(
+    site: &Site,
+    second: &site::Segment,
+    net: u8,
+    count: u8,
+    ipv6: bool,
+) -> Result<Vec<TwoLegged>> {
     let mut nodes = Vec::new();
     for last in 11..11 + count {
         let node = site.node(last).await?;
@@ -121,8 +127,8 @@ async fn other_cut(ipv6: bool) -> Result {
     let mut nodes = nodes(&site, &second, 4, 3, ipv6).await?;
     site.lan.mute(&nodes[2].node.port, true).await?;
     let at = nodes[2].at(ipv6);
-    for other in 0..2 {
-        let member = &nodes[other].member;
+    for other in &nodes[..2] {
+        let member = &other.member;
         until("it is spoken to by the second LAN", async || {
             let seen = member.carrier.snapshot().await;
             seen.members.iter().any(|it| it.name == "n13" && it.at == Some(at)).then_some(())
@@ -130,9 +136,9 @@ async fn other_cut(ipv6: bool) -> Result {
         .await?;
     }
     nodes[2].member.carrier.publish(vec![("claim".to_owned(), Some(vec![1]))]);
-    for other in 0..2 {
+    for other in &mut nodes[..2] {
         let told = |news: &News| matches!(news, News::Records(name, it) if name == "n13" && !it.is_empty());
-        nodes[other].member.tells("what it tells comes", told).await?;
+        other.member.tells("what it tells comes", told).await?;
     }
     for one in &mut nodes {
         one.listen().await?;

@@ -234,19 +234,23 @@ fn a_node_sends_as_many_heartbeats_among_a_thousand_as_among_ten() {
 
 #[test]
 fn one_of_a_thousand_has_met_all_others_within_a_second_of_its_start() {
+    let count = if cfg!(debug_assertions) { 300 } else { 1000 };
     for (seed, weather) in [Weather::fair(), Weather::foul(0.05)].into_iter().enumerate() {
-        let mut cluster = Cluster::new(1000, Settings::default(), weather, seed.try_into().unwrap());
-        for node in 1..1000 {
+        let mut cluster = Cluster::new(count, Settings::default(), weather, seed.try_into().unwrap());
+        for node in 1..count {
             cluster.start(node, [0], ());
             cluster.publish(node, vec![("facts".to_owned(), Some(vec![1; 200]))]);
         }
         cluster.run(SECOND + SECOND / 3);
         let begun = cluster.now;
-        cluster.start(0, 0..1000, ());
-        cluster.run(2 * SECOND);
-        let ready = cluster.story.iter().find(|(_, by, event)| *by == 0 && matches!(event, Event::Ready { .. }));
-        let (at, _, event) = ready.expect("it is ready");
-        note(&format!("one of a thousand was ready after {:?}", *at - begun));
+        cluster.start(0, 0..count, ());
+        while !cluster.member(0).is_ready() {
+            cluster.run(SECOND / 50);
+        }
+        let ready =
+            cluster.story.iter().find(|(_, by, event)| *by == 0 && matches!(event, Event::Ready { .. }));
+        let (at, _, event) = ready.expect("it said so");
+        note(&format!("one of {count} was ready after {:?}", *at - begun));
         assert_eq!(*event, Event::Ready { missing: vec![] });
         assert!(*at - begun < SECOND);
     }

@@ -23,10 +23,11 @@ fn announcing(count: usize, weather: Weather, seed: u64) -> Cluster {
 
 /// What was said of segments since a moment: how long after it, by whom, and whether it is heard.
 fn said(cluster: &Cluster, since: Duration) -> Vec<(Duration, usize, bool)> {
-    let told = cluster.story.iter().filter(|(at, ..)| *at >= since).filter_map(|(at, by, event)| match event {
-        Event::Segment { heard, .. } => Some((*at - since, *by, *heard)),
-        _ => None,
-    });
+    let told =
+        cluster.story.iter().filter(|(at, ..)| *at >= since).filter_map(|(at, by, event)| match event {
+            Event::Segment { heard, .. } => Some((*at - since, *by, *heard)),
+            _ => None,
+        });
     told.collect()
 }
 

@@ -35,13 +35,12 @@ impl Frames {
     }
 
     async fn count(&mut self, index: u32) -> io::Result<Option<u64>> {
-        let netlink = match &self.netlink {
-            Some(netlink) => netlink.clone(),
-            None => {
-                let (connection, netlink, _) = rtnetlink::new_connection()?;
-                tokio::spawn(connection);
-                self.netlink.insert(netlink).clone()
-            }
+        let netlink = if let Some(netlink) = &self.netlink {
+            netlink.clone()
+        } else {
+            let (connection, netlink, _) = rtnetlink::new_connection()?;
+            tokio::spawn(connection);
+            self.netlink.insert(netlink).clone()
         };
         let mut links = netlink.link().get().match_index(index).execute();
         let link = links.try_next().await.map_err(io::Error::other)?;

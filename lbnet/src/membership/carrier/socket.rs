@@ -126,9 +126,9 @@ fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Came> {
         (_, Some(from)) => SocketAddr::new(from.ip().to_canonical(), from.port()),
         (None, None) => return Err(nobody()),
     };
-    let index = |told| match told {
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(info.ipi6_ifindex),
-        ControlMessageOwned::Ipv4PacketInfo(info) => info.ipi_ifindex.try_into().ok(),
+    let index = |message| match message {
+        ControlMessageOwned::Ipv6PacketInfo(told) => Some(told.ipi6_ifindex),
+        ControlMessageOwned::Ipv4PacketInfo(told) => told.ipi_ifindex.try_into().ok(),
         _ => None,
     };
     let via = came.cmsgs()?.find_map(index).filter(|index| *index != 0);

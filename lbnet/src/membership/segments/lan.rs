@@ -135,7 +135,7 @@ impl Lan {
 
     /// Those among these members that a heartbeat on this segment is sent to, with the place of each. Those that are
     /// spoken to on it anyway, by heartbeats or their answers, need none.
-    pub(super) fn to_beat(
+    pub(super) fn beaten_to(
         &mut self,
         me: &str,
         interface: &str,
