@@ -25,7 +25,7 @@ fn announcing(count: usize, weather: Weather, seed: u64) -> Cluster {
 fn said(cluster: &Cluster, since: Duration) -> Vec<(Duration, usize, bool)> {
     let told =
         cluster.story.iter().filter(|(at, ..)| *at >= since).filter_map(|(at, by, event)| match event {
-            Event::Segment { heard, .. } => Some((*at - since, *by, *heard)),
+            Event::Segment { heard, .. } => Some((at.saturating_sub(since), *by, *heard)),
             _ => None,
         });
     told.collect()
