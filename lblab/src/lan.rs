@@ -67,6 +67,9 @@ impl Lan {
         }
         let name = format!("{}-{}", host.name(), nic.name);
         let link = self.net.add_veth(&name, bridge.0, nic, host.netns()).await?;
+        // A port says nothing of its own, so that nothing at all comes to a host that is muted. Without the setting it
+        // looks for routers now and then.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
         let index = host.net().index(&nic.name).await?;
         host.net().up(index).await?;
         give_addresses(host.net(), index, nic).await?;
@@ -100,7 +103,7 @@ impl Lan {
         self.carrier(port).await
     }
 
-    /// Loses every frame, or no more: the host keeps its carrier and notices nothing.
+    /// Loses every frame, or no more: the host keeps its carrier and notices nothing. No frame comes to it either.
     ///
     /// # Errors
     /// What the kernel says.

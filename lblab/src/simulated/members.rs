@@ -1,13 +1,18 @@
 //! Members of a cluster on a network in virtual time: processes that start, die, stand still, and whose clocks differ.
+//!
+//! Every node is on [`LANS`] LANs, each with an address of its own, and knows the others by those of the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lbnet::membership::carrier::PORT;
-use lbnet::membership::{Event, Identity, Incoming, Membership, Settings};
+use lbnet::membership::{Event, Identity, Incoming, Membership, Segment, Settings};
 
 use super::{Place, Simulated, Weather};
+
+/// So many LANs there are.
+pub const LANS: usize = 2;
 
 /// A datagram: the session and the number outside of it, and what is in it.
 type Datagram = (u64, u64, Vec<u8>);
@@ -58,7 +63,8 @@ pub struct Running<P> {
     pub process: P,
     /// It does nothing until then.
     stands_until: Duration,
-    socket: Vec<(Place, Datagram)>,
+    /// What waits, with where it is from and to.
+    socket: Vec<((Place, Place), Datagram)>,
 }
 
 /// The cluster.
@@ -77,6 +83,9 @@ pub struct Members<P> {
     /// What happened, when and on which node.
     pub story: Vec<(Duration, Place, Event)>,
     sessions: u64,
+    /// When something happens on each node by itself, and those of which that is to be found out anew.
+    dues: Vec<Option<Duration>>,
+    touched: BTreeSet<Place>,
     /// Datagrams sent so far.
     pub sent: u64,
 }
@@ -87,16 +96,27 @@ pub fn name(node: Place) -> String {
     format!("n{node}")
 }
 
-fn address(node: Place) -> SocketAddr {
-    let [.., high, low] = node.to_be_bytes();
-    SocketAddr::from(([10, 0, high, low], PORT))
+/// The interface of every node on a LAN.
+#[must_use]
+pub fn interface(lan: usize) -> String {
+    format!("eth{lan}")
 }
 
-fn node_at(address: SocketAddr) -> Place {
-    match address.ip() {
-        IpAddr::V4(v4) => usize::from(u16::from_be_bytes([v4.octets()[2], v4.octets()[3]])),
-        IpAddr::V6(_) => usize::MAX,
-    }
+/// The index of it, as every node's kernel has it.
+fn index(lan: usize) -> u32 {
+    u32::try_from(lan).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+fn address(node: Place, lan: usize) -> SocketAddr {
+    let ([.., high, low], [.., lan]) = (node.to_be_bytes(), lan.to_be_bytes());
+    SocketAddr::from(([10, lan, high, low], PORT))
+}
+
+/// The node and the LAN of an address.
+fn node_at(address: SocketAddr) -> Option<(Place, usize)> {
+    let IpAddr::V4(v4) = address.ip() else { return None };
+    let [_, lan, high, low] = v4.octets();
+    Some((u16::from_be_bytes([high, low]).into(), lan.into()))
 }
 
 impl<P: Process> Members<P> {
@@ -112,8 +132,45 @@ impl<P: Process> Members<P> {
             rates: vec![1000; count],
             story: Vec::new(),
             sessions: seed.wrapping_mul(1_000_003),
+            dues: vec![None; count],
+            touched: BTreeSet::new(),
             sent: 0,
         }
+    }
+
+    /// Where a node is in the network, by one of its LANs.
+    #[must_use]
+    pub fn place(&self, node: Place, lan: usize) -> Place {
+        lan * self.nodes.len() + node
+    }
+
+    /// Cuts a node off from all others on one LAN, or joins it again. Its carrier stays up.
+    pub fn cut_off(&mut self, node: Place, lan: usize, cut: bool) {
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let (one, other) = (self.place(node, lan), self.place(other, lan));
+            self.network.set_cut(one, other, cut);
+            self.network.set_cut(other, one, cut);
+        }
+    }
+
+    /// A node announces on these LANs, and all others are on them too.
+    pub fn announce_on(&mut self, node: Place, lans: &[usize]) {
+        let on = |lan: usize| {
+            let others = (0..self.nodes.len()).filter(|other| *other != node);
+            let members = others.map(|other| (name(other), [address(other, lan)].into())).collect();
+            (interface(lan), Segment { index: index(lan), members })
+        };
+        let segments = lans.iter().map(|lan| on(*lan)).collect();
+        self.with(node, |_, member, now| member.set_segments(segments, now.clock));
+    }
+
+    /// Frames of stations that are no members come to a node by a LAN, if it looks for them.
+    pub fn frames(&mut self, node: Place, lan: usize) {
+        self.with(node, |_, member, now| {
+            if member.frames_wanted().any(|(name, _)| name == interface(lan)) {
+                member.on_frames(&interface(lan), now.clock);
+            }
+        });
     }
 
     /// The clock of a node goes at this rate, in thousandths of what is right, from the next start on.
@@ -145,13 +202,13 @@ impl<P: Process> Members<P> {
             name: name(node),
             session: self.sessions,
             generation: self.sessions,
-            addresses: vec![address(node)],
+            addresses: vec![address(node, 0)],
         };
         let seed = self.network.draw(u64::MAX);
         let mut member = Membership::new(self.settings.clone(), me, seed, now);
         let others = others.into_iter().filter(|other| *other != node);
         let peers: BTreeMap<String, BTreeSet<SocketAddr>> =
-            others.map(|other| (name(other), [address(other)].into())).collect();
+            others.map(|other| (name(other), [address(other, 0)].into())).collect();
         let expected = peers.keys().cloned().collect();
         member.set_peers(peers, now);
         member.expect(expected, now);
@@ -163,6 +220,7 @@ impl<P: Process> Members<P> {
     /// The process of a node is no more, without a word.
     pub fn kill(&mut self, node: Place) {
         self.nodes[node] = None;
+        self.touched.insert(node);
     }
 
     /// The process does nothing for a while, as after SIGSTOP.
@@ -171,6 +229,7 @@ impl<P: Process> Members<P> {
         if let Some(node) = &mut self.nodes[node] {
             node.stands_until = until;
         }
+        self.touched.insert(node);
     }
 
     /// Whether the process of a node runs, and does not stand still.
@@ -184,6 +243,7 @@ impl<P: Process> Members<P> {
     /// # Panics
     /// Nothing runs there.
     pub fn member(&mut self, node: Place) -> &mut Membership {
+        self.touched.insert(node);
         &mut self.nodes[node].as_mut().expect("it runs").member
     }
 
@@ -206,18 +266,21 @@ impl<P: Process> Members<P> {
         Some(done)
     }
 
-    /// Cuts all ways between the nodes of `side` and the others.
+    /// Cuts all ways between the nodes of `side` and the others, on all LANs.
     pub fn split(&mut self, side: &[Place]) {
         for one in 0..self.nodes.len() {
             for other in 0..self.nodes.len() {
                 if side.contains(&one) != side.contains(&other) {
-                    self.network.set_cut(one, other, true);
+                    for lan in 0..LANS {
+                        self.network.set_cut(self.place(one, lan), self.place(other, lan), true);
+                    }
                 }
             }
         }
     }
 
     fn carry(&mut self, node: Place) {
+        self.touched.insert(node);
         let now = self.local(node);
         let Some(running) = &mut self.nodes[node] else { return };
         while let Some(event) = running.member.next_event() {
@@ -227,18 +290,24 @@ impl<P: Process> Members<P> {
         running.process.wake(&mut running.member, now);
         while let Some(out) = running.member.next_datagram() {
             self.sent += 1;
-            let to = node_at(out.to);
-            if to < self.rates.len() {
+            let Some((to, lan)) = node_at(out.to) else { continue };
+            // From one LAN to another there is no way.
+            if to < self.rates.len() && out.via.is_none_or(|via| via == index(lan)) {
                 let datagram = (running.member.session(), out.sequence, out.bytes);
-                self.network.send(self.now, node, to, datagram);
+                let (from, to) = (lan * self.rates.len() + node, lan * self.rates.len() + to);
+                self.network.send(self.now, from, to, datagram);
             }
         }
     }
 
     fn deliver(&mut self, from: Place, to: Place, (session, sequence, bytes): &Datagram) {
+        let count = self.nodes.len();
+        let (lan, from, to) = (to / count, from % count, to % count);
         let now = self.clock(to, self.now);
         if let Some(node) = &mut self.nodes[to] {
-            let incoming = Incoming { from: address(from), session: *session, sequence: *sequence, bytes };
+            let via = Some(index(lan));
+            let incoming =
+                Incoming { from: address(from, lan), via, session: *session, sequence: *sequence, bytes };
             node.member.receive(incoming, now);
         }
         self.carry(to);
@@ -254,7 +323,8 @@ impl<P: Process> Members<P> {
         self.carry(node);
         for (from, datagram) in waiting {
             if !stood {
-                self.deliver(from, node, &datagram);
+                let (from, to) = from;
+                self.deliver(from, to, &datagram);
             }
         }
     }
@@ -274,8 +344,13 @@ impl<P: Process> Members<P> {
     pub fn run_and(&mut self, time: Duration, mut look: impl FnMut(&Self)) {
         let end = self.now + time;
         let mut at_once = 0_u32;
+        self.touched.extend(0..self.nodes.len());
         loop {
-            let next = (0..self.nodes.len()).filter_map(|node| Some((self.due(node)?, node))).min();
+            for node in std::mem::take(&mut self.touched) {
+                self.dues[node] = self.due(node);
+            }
+            let dues = self.dues.iter().enumerate();
+            let next = dues.filter_map(|(node, due)| Some(((*due)?, node))).min();
             let arrival = self.network.next();
             let Some(at) = next.map(|(at, _)| at).into_iter().chain(arrival).min().filter(|at| *at <= end)
             else {
@@ -287,10 +362,11 @@ impl<P: Process> Members<P> {
             self.now = self.now.max(at);
             if arrival == Some(at) {
                 if let Some((from, to, datagram)) = self.network.arrived(self.now) {
-                    match &mut self.nodes[to] {
+                    let count = self.nodes.len();
+                    match &mut self.nodes[to % count] {
                         Some(node) if node.stands_until > self.now => {
                             if node.socket.len() < SOCKET {
-                                node.socket.push((from, datagram));
+                                node.socket.push(((from, to), datagram));
                             }
                         }
                         _ => self.deliver(from, to, &datagram),

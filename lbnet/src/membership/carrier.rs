@@ -3,6 +3,7 @@
 //! It also keeps the [`Permit`] to answer: extended from moment to moment while this process runs, and lapsed as soon as it
 //! stands still.
 
+mod frames;
 mod key_files;
 mod serving;
 mod socket;
@@ -23,7 +24,7 @@ use self::serving::Running;
 use super::keys::{Key, NotOpened};
 use super::message::Change;
 use super::table::Records;
-use super::{Counters, Event, Settings};
+use super::{Counters, Event, Segment, Settings};
 use crate::Permit;
 
 /// The port of members. Not MetalLB's 7946, so that both can be in a cluster for a while.
@@ -81,6 +82,7 @@ pub enum News {
 enum Command {
     Peers(BTreeMap<String, BTreeSet<SocketAddr>>),
     Contacts(BTreeSet<SocketAddr>),
+    Segments(BTreeMap<String, Segment>),
     Expect(BTreeSet<String>),
     Publish(Vec<Change>),
     Processed(oneshot::Sender<()>),
@@ -104,11 +106,26 @@ pub struct Member {
     pub watched: bool,
 }
 
+/// A LAN on which this node announces, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnSegment {
+    /// The interface that is on it.
+    pub interface: String,
+    /// Whether this node is heard on it.
+    pub heard: bool,
+    /// How many members are on it that live.
+    pub alive: usize,
+    /// How many of them were heard on it lately; not all speak on it all the time.
+    pub speaking: usize,
+}
+
 /// What is known of the members at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// All but this node, by name.
     pub members: Vec<Member>,
+    /// The LANs on which this node announces, by interface.
+    pub segments: Vec<OnSegment>,
     /// What was counted.
     pub counters: Counters,
 }
@@ -178,6 +195,11 @@ impl Carrier {
     /// See [`Membership::set_contacts`](super::Membership::set_contacts).
     pub fn set_contacts(&self, contacts: BTreeSet<SocketAddr>) {
         self.send(Command::Contacts(contacts));
+    }
+
+    /// See [`Membership::set_segments`](super::Membership::set_segments).
+    pub fn set_segments(&self, segments: BTreeMap<String, Segment>) {
+        self.send(Command::Segments(segments));
     }
 
     /// See [`Membership::expect`](super::Membership::expect).

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::message::{Body, Datagram};
-use super::peer::{Peer, State};
+use super::peer::State;
 use super::{Event, Incoming, Membership, Why};
 
 /// Members at most: names are told by whoever has the key, and memory is not endless.
@@ -27,7 +27,7 @@ impl Membership {
             if self.peers.len() >= MOST {
                 return;
             }
-            self.peers.insert(name.to_owned(), Peer::new(self.sequence + 1, now));
+            self.peer(name, now);
         }
         let Some(peer) = self.peers.get_mut(name) else { return };
         let is_to_us = datagram.to == self.me.session;
@@ -50,7 +50,7 @@ impl Membership {
         }
         self.counters.heard += 1;
         self.prove_alive(&datagram, incoming, now);
-        self.understand(datagram, now);
+        self.understand(datagram, incoming, now);
         self.look_whether_ready(now);
     }
 
@@ -65,8 +65,12 @@ impl Membership {
             peer.proof = peer.proof.max(datagram.echo);
         }
         let was = peer.state;
+        if was != State::Alive || restarted {
+            peer.at = None;
+        }
         peer.state = State::Alive;
-        peer.at = Some(incoming.from);
+        let on_segment = matches!(datagram.body, Body::OnSegment { .. });
+        peer.was_at(incoming.from, on_segment, self.settings.silence(), now);
         peer.heard = Some(now);
         peer.heard_here = now;
         peer.watched = datagram.watch;
@@ -80,6 +84,7 @@ impl Membership {
             peer.stamp = datagram.table;
         }
         let has_table = peer.table.check(datagram.table);
+        self.hear_on_segments(datagram, incoming, now);
         let name = datagram.from.to_owned();
         if self.watching.is_suspected(&name) {
             self.watching.forget(&name);
@@ -89,7 +94,7 @@ impl Membership {
         if was != State::Alive || restarted {
             self.events.push_back(Event::Up { name: name.clone(), restarted: was == State::Alive });
             self.swim.meet(&name);
-            self.choose_watchers();
+            self.consider_watcher(&name);
             self.push(&name, now);
             if !has_table && !matches!(datagram.body, Body::Hello) {
                 // Then it knows that it is to send its table.
@@ -98,13 +103,14 @@ impl Membership {
         }
     }
 
-    fn understand(&mut self, datagram: Datagram<'_>, now: Instant) {
+    fn understand(&mut self, datagram: Datagram<'_>, incoming: Incoming<'_>, now: Instant) {
         let name = datagram.from;
         match datagram.body {
             Body::Hello => self.send(name, Body::Welcome),
-            Body::Welcome | Body::Ack => {}
+            Body::Welcome | Body::Ack | Body::OnSegment { answer: false, .. } => {}
             Body::Beat => self.on_beat(name),
-            Body::Ping(token) => self.send(name, Body::Pong(token)),
+            // By every way by which it was asked: some may be good one way only.
+            Body::Ping(token) => self.send_by(name, incoming.from, incoming.via, Body::Pong(token)),
             Body::Pong(token) => self.on_pong(token),
             Body::Ask { who, session, token } => self.on_ask(name, who, session, token, now),
             Body::Heard(token) => self.on_heard(token, now),
@@ -126,6 +132,7 @@ impl Membership {
                 }
             }
             Body::Swim(bytes) => self.on_gossip(bytes, now),
+            Body::OnSegment { answer: true, .. } => self.on_segment_beat(name, incoming),
         }
     }
 

@@ -99,6 +99,13 @@ pub enum Body<'a> {
     },
     /// A message of the gossip about who is there.
     Swim(&'a [u8]),
+    /// I live, and speak to you on a LAN on which I announce; see [`super::Segment`].
+    OnSegment {
+        /// The highest of your numbers that came by this LAN; 0 if none did.
+        heard: u64,
+        /// Answer at once, by the interface by which this came, with the number of this.
+        answer: bool,
+    },
 }
 
 impl<'a> Datagram<'a> {
@@ -152,6 +159,7 @@ mod tests {
             Body::Changes { since: 2, version: 5, changes },
             Body::Part { version: 5, index: 1, of: 2, bytes: &[0, 255] },
             Body::Swim(&[1, 2, 3]),
+            Body::OnSegment { heard: u64::MAX, answer: true },
         ] {
             let datagram = datagram(body);
             let bytes = datagram.to_bytes();
@@ -168,6 +176,7 @@ mod tests {
     #[test]
     fn a_heartbeat_is_small() {
         assert!(datagram(Body::Beat).to_bytes().len() < 40);
+        assert!(datagram(Body::OnSegment { heard: 1 << 40, answer: true }).to_bytes().len() < 48);
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Who else is there, who has died, and what each tells of itself: without the API server, in less than half a second.
 //!
 //! [`Membership`] is a pure state machine. It is told of datagrams and of the time, and says what to send and what
-//! happened; sockets, clocks and keys are the edge's (`carrier`). Five ideas make it:
+//! happened; sockets, clocks and keys are the edge's (`carrier`). Six ideas make it:
 //!
 //! - **Watching.** A node beats ten times a second to a few others ([`Settings::watchers`]), chosen by rendezvous, and
 //!   these notice when it falls silent. What a node sends does not grow with the cluster.
@@ -9,6 +9,7 @@
 //!   path, or a lossy network, moves nothing. A death is told to all at once.
 //! - **Proof of life.** What counts is a datagram that repeats a number which its sender can only have heard from this
 //!   process, and lately: no datagram that was recorded, or lay in a queue, makes anybody alive.
+//! - **Segments.** On each LAN on which a node announces it finds out whether it is heard there; see [`Segment`].
 //! - **Tables.** Each node has a table of records, and brings it to every other; see [`table`].
 //! - **Gossip.** SWIM (foca) says who is there at all, so that a member which nobody has configured is found, and one
 //!   whose watchers died with it is missed.
@@ -25,9 +26,12 @@ pub mod message;
 mod peer;
 pub mod rendezvous;
 pub mod replay;
+mod segments;
+mod settings;
 mod swim;
 pub mod table;
 mod telling;
+mod waiting;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,68 +40,13 @@ use std::time::{Duration, Instant};
 
 use self::message::{Change, Session};
 use self::peer::{Contact, Peer, State};
+use self::segments::Segments;
+pub use self::segments::{Segment, SegmentView};
+pub use self::settings::Settings;
 use self::swim::Swim;
 use self::table::{Own, Records};
+use self::waiting::Waiting;
 use self::watching::Watching;
-
-/// How fast silence is noticed, and how carefully.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The time between two heartbeats.
-    pub interval: Duration,
-    /// So many heartbeats in a row have to be missing before anybody is asked.
-    pub misses: u32,
-    /// So many others are to notice when this node falls silent.
-    pub watchers: usize,
-    /// So many others are asked at once before a death is declared.
-    pub asked: usize,
-    /// So often they are asked, each time others.
-    pub rounds: u32,
-    /// How long a node that starts, or stood still, waits for members that do not answer.
-    pub join: Duration,
-}
-
-impl Default for Settings {
-    /// Silence is noticed after 0.32 s, and a death declared after 0.44 s at the latest.
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_millis(100),
-            misses: 3,
-            watchers: 3,
-            asked: 5,
-            rounds: 2,
-            join: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Settings {
-    /// The fast profile: a death is declared after a tenth of a second. For quiet networks and hosts that are not
-    /// starved.
-    #[must_use]
-    pub fn fast() -> Self {
-        Self { interval: Duration::from_millis(20), ..Self::default() }
-    }
-
-    /// After so long without a word a node is held to be silent.
-    #[must_use]
-    pub fn silence(&self) -> Duration {
-        self.interval * self.misses + self.interval / 5
-    }
-
-    /// A process that has not looked at the time for so long stood still: others may have noticed that its last heartbeat
-    /// was sent a while before.
-    #[must_use]
-    pub fn standstill(&self) -> Duration {
-        self.silence().saturating_sub(self.interval)
-    }
-
-    /// How long answers are waited for.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.interval * 3 / 5
-    }
-}
 
 /// Who this process is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +111,14 @@ pub enum Event {
         /// Those that were waited for in vain.
         missing: Vec<String>,
     },
+    /// This node is heard on a LAN on which it announces, or is heard by nobody there though others live. At first every
+    /// one counts as heard. See [`Segment`].
+    Segment {
+        /// The interface that is on it.
+        interface: String,
+        /// Whether this node is heard.
+        heard: bool,
+    },
     /// Another process calls itself by the name of this node.
     NameTaken {
         /// Where it is.
@@ -174,6 +131,8 @@ pub enum Event {
 pub struct Outgoing {
     /// Where to.
     pub to: SocketAddr,
+    /// The index of the interface by which it has to go, if not by any.
+    pub via: Option<u32>,
     /// The number of it; each is used once.
     pub sequence: u64,
     /// What is in it, to be sealed.
@@ -185,6 +144,8 @@ pub struct Outgoing {
 pub struct Incoming<'a> {
     /// Where from.
     pub from: SocketAddr,
+    /// The index of the interface by which it came, if that is known.
+    pub via: Option<u32>,
     /// The sender's process.
     pub session: Session,
     /// The number that it gave to it.
@@ -202,6 +163,8 @@ pub struct Counters {
     pub sent_bytes: u64,
     /// Heartbeats among them.
     pub beats: u64,
+    /// Datagrams among them that are to be heard on one segment, and answers to such.
+    pub on_segments: u64,
     /// Datagrams heard, as proof of life.
     pub heard: u64,
     /// Datagrams that were no proof of life: too old, come twice, or not to this process.
@@ -244,6 +207,7 @@ pub struct Membership {
     contacts: BTreeMap<SocketAddr, Contact>,
     own: Own,
     watching: Watching,
+    segments: Segments,
     swim: Swim,
     /// When [`Membership::on_time`] was called last.
     ticked: Instant,
@@ -251,16 +215,6 @@ pub struct Membership {
     counters: Counters,
     out: VecDeque<Outgoing>,
     events: VecDeque<Event>,
-}
-
-/// What is waited for before this node may go on.
-#[derive(Debug)]
-struct Waiting {
-    since: Instant,
-    until: Instant,
-    /// At the start nothing is known before somebody says whom to expect.
-    told: bool,
-    names: BTreeSet<String>,
 }
 
 impl Membership {
@@ -271,6 +225,7 @@ impl Membership {
         let until = now + settings.join;
         Self {
             watching: Watching::new(now),
+            segments: Segments::default(),
             settings,
             me,
             sequence: 0,
@@ -279,7 +234,7 @@ impl Membership {
             own: Own::default(),
             swim,
             ticked: now,
-            waiting: Some(Waiting { since: now, until, told: false, names: BTreeSet::new() }),
+            waiting: Some(Waiting::new(now, until)),
             counters: Counters::default(),
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -307,12 +262,18 @@ impl Membership {
             }
         }
         self.peers.retain(|_, peer| peer.state == State::Alive || !peer.configured.is_empty());
-        let proof = self.sequence + 1;
         for (name, addresses) in peers {
             if name != self.me.name {
-                self.peers.entry(name).or_insert_with(|| Peer::new(proof, now)).configured = addresses;
+                self.peer(&name, now).configured = addresses;
             }
         }
+    }
+
+    /// A member, which may not have been known.
+    fn peer(&mut self, name: &str, now: Instant) -> &mut Peer {
+        let (segments, proof) = (&self.segments, self.sequence + 1);
+        let new = || Peer { on_segments: segments.places(name), ..Peer::new(proof, now) };
+        self.peers.entry(name.to_owned()).or_insert_with(new)
     }
 
     /// Addresses at which members are, whose names they will tell themselves.
@@ -321,16 +282,6 @@ impl Membership {
         for address in addresses {
             self.contacts.entry(*address).or_insert_with(|| Contact::new(now));
         }
-    }
-
-    /// These are all that can be known: from now on those that do not answer are waited for no longer than
-    /// [`Settings::join`]. Only members in `expected` are waited for, and all addresses without a name.
-    pub fn expect(&mut self, expected: BTreeSet<String>, now: Instant) {
-        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.told) {
-            (waiting.since, waiting.until, waiting.told) = (now, now + self.settings.join, true);
-            waiting.names = expected.into_iter().filter(|name| *name != self.me.name).collect();
-        }
-        self.look_whether_ready(now);
     }
 
     /// Tells all members that records of this node are different now; `None` removes one.
@@ -369,12 +320,6 @@ impl Membership {
     pub fn alive(&self) -> impl Iterator<Item = &str> {
         let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
         alive.map(|(name, _)| name.as_str())
-    }
-
-    /// Whether nothing is waited for: see [`Event::Ready`].
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.waiting.is_none()
     }
 
     /// All members, by name.
@@ -419,7 +364,8 @@ impl Membership {
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.told).map(|waiting| waiting.until);
         let own = self.watching.deadline(&self.settings, &self.peers);
         let soonest = own.min(self.ticked + self.settings.interval);
-        [waiting, self.swim.deadline()].into_iter().flatten().fold(soonest, Instant::min)
+        let segments = self.segments.deadline(&self.settings);
+        [waiting, segments, self.swim.deadline()].into_iter().flatten().fold(soonest, Instant::min)
     }
 
     /// Takes note of the time.
@@ -431,75 +377,11 @@ impl Membership {
         }
         self.beat(now);
         self.look_for_silence(now);
+        self.look_at_segments(now);
         self.greet(now);
         self.push_all(now);
         self.gossip(now);
         self.look_whether_ready(now);
-    }
-
-    /// Whether so much time has passed since the last call of [`Membership::on_time`] that this process stood still: what
-    /// waits in its sockets is of a time it knows nothing of.
-    #[must_use]
-    pub fn has_stood_still(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.ticked) > self.settings.standstill()
-    }
-
-    fn stood_still(&mut self, stood: Duration, now: Instant) {
-        self.watching.forget_silence(now);
-        let mut names = BTreeSet::new();
-        for (name, peer) in &mut self.peers {
-            // Only what answers to something that is sent from now on is heard.
-            peer.proof = self.sequence + 1;
-            if peer.state == State::Alive {
-                peer.heard_here = now;
-                names.insert(name.clone());
-            }
-        }
-        let greeted: Vec<String> = names.iter().cloned().collect();
-        let before = self.waiting.take();
-        // Who stands still while it starts does not know yet whom to expect.
-        let told = before.as_ref().is_none_or(|waiting| waiting.told);
-        names.extend(before.into_iter().flat_map(|waiting| waiting.names));
-        self.waiting = Some(Waiting { since: now, until: now + self.settings.join, told, names });
-        self.events.push_back(Event::StoodStill(stood));
-        for name in greeted {
-            self.send(&name, message::Body::Hello);
-        }
-    }
-
-    /// Ends the waiting when everybody has been heard, or the time is over.
-    fn look_whether_ready(&mut self, now: Instant) {
-        let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.told) else { return };
-        let is_here = |name: &String| {
-            self.peers.get(name).is_some_and(|peer| {
-                // A table from before may say what is so no more.
-                peer.state == State::Alive
-                    && peer.heard.is_some_and(|heard| heard >= waiting.since)
-                    && peer.table.version() > 0
-                    && peer.table.version() >= peer.stamp.version
-            })
-        };
-        let missing: Vec<String> = waiting.names.iter().filter(|name| !is_here(name)).cloned().collect();
-        let unnamed = self.contacts.iter().filter(|(at, _)| !self.is_met(**at)).map(|(at, _)| at.to_string());
-        let missing: Vec<String> = missing.into_iter().chain(unnamed).collect();
-        if !missing.is_empty() && now < waiting.until {
-            return;
-        }
-        let since = waiting.since;
-        self.waiting = None;
-        for name in &missing {
-            let alive = self.peers.get(name).filter(|peer| peer.state == State::Alive);
-            if alive.is_some_and(|peer| peer.heard.is_none_or(|heard| heard < since)) {
-                // It may only not have been heard here.
-                self.suspect(name, now);
-            }
-        }
-        self.events.push_back(Event::Ready { missing });
-    }
-
-    /// Whether somebody has answered at an address.
-    fn is_met(&self, at: SocketAddr) -> bool {
-        self.peers.values().any(|peer| peer.at == Some(at) && peer.state == State::Alive)
     }
 
     /// A member is dead, as far as this node knows.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::message::{Session, Stamp};
 use super::replay::Replay;
+use super::segments::is_routed;
 use super::table::Copy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +23,12 @@ pub(super) struct Peer {
     pub(super) configured: BTreeSet<SocketAddr>,
     /// Where it may be, by gossip.
     pub(super) gossiped: BTreeSet<SocketAddr>,
+    /// Where it may be on the segments of this node.
+    pub(super) on_segments: BTreeSet<SocketAddr>,
     /// Where it was heard from last.
     pub(super) at: Option<SocketAddr>,
+    /// When it was last heard from there.
+    pub(super) at_heard: Instant,
     /// Its process; 0 if none was heard.
     pub(super) session: Session,
     pub(super) numbers: Replay,
@@ -59,7 +64,9 @@ impl Peer {
         Self {
             configured: BTreeSet::new(),
             gossiped: BTreeSet::new(),
+            on_segments: BTreeSet::new(),
             at: None,
+            at_heard: now,
             session: 0,
             numbers: Replay::default(),
             proof,
@@ -89,9 +96,23 @@ impl Peer {
 
     /// Wherever it may be.
     pub(super) fn all_places(&self) -> Vec<SocketAddr> {
-        let all: BTreeSet<SocketAddr> =
-            self.configured.iter().chain(&self.gossiped).copied().chain(self.at).collect();
+        let known = self.configured.iter().chain(&self.gossiped).chain(&self.on_segments).copied();
+        let all: BTreeSet<SocketAddr> = known.chain(self.at).collect();
         all.into_iter().collect()
+    }
+
+    /// It was heard from an address: what is sent to it goes there from now on. What it says on a segment moves nothing,
+    /// unless the way that the others take is silent.
+    pub(super) fn was_at(&mut self, from: SocketAddr, on_segment: bool, silence: Duration, now: Instant) {
+        let is_silent = now.saturating_duration_since(self.at_heard) >= silence;
+        let is_better = match self.at {
+            None => true,
+            Some(at) if at == from => true,
+            Some(_) => !on_segment || (is_silent && (self.watched || self.watches)),
+        };
+        if is_better && (!on_segment || is_routed(from)) {
+            (self.at, self.at_heard) = (Some(from), now);
+        }
     }
 
     /// Another process of it speaks.

@@ -3,7 +3,7 @@
 //! Nobody relies on it to be fast. It finds members that no configuration names, because somebody else has met them, and
 //! misses those whose watchers died together with them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -18,13 +18,16 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
 use super::message::Body;
-use super::peer::Peer;
 use super::{Identity, Membership};
 
 /// A message of gossip fits into a datagram with all that is around it.
 const MESSAGE: usize = 1100;
 /// Addresses of one member that gossip carries.
 const ADDRESSES: usize = 4;
+/// Gossip is told of so many at a time that were met, and waits so long: it learns of most by itself meanwhile. Of each
+/// one it would answer with all that it knows.
+const TOLD: usize = 2;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A process of a node, as gossip knows it. Two of one name are the same node, and the later one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +59,11 @@ pub(super) struct Swim {
     runtime: AccumulatingRuntime<Process>,
     timers: BTreeMap<(Instant, u64), Timer<Process>>,
     last_timer: u64,
-    /// Members that were met and are to be told of.
+    /// Members that were met and are to be told of, and when.
     met: VecDeque<String>,
+    tell_at: Option<Instant>,
+    /// Those that it knows.
+    known: BTreeSet<String>,
 }
 
 impl fmt::Debug for Swim {
@@ -86,6 +92,8 @@ impl Swim {
             timers: BTreeMap::new(),
             last_timer: 0,
             met: VecDeque::new(),
+            tell_at: None,
+            known: BTreeSet::new(),
         }
     }
 
@@ -104,10 +112,14 @@ impl Swim {
     }
 
     fn work(&mut self, now: Instant) {
-        while let Some(name) = self.met.pop_front() {
-            // Which process it is, is not asked for in a first message.
-            let somebody = Process { name, generation: 0, addresses: Vec::new() };
-            let _ = self.foca.announce(somebody, &mut self.runtime);
+        if self.tell_at.is_none_or(|at| at <= now) {
+            self.met.retain(|name| !self.known.contains(name));
+            for name in self.met.drain(..TOLD.min(self.met.len())) {
+                // Which process it is, is not asked for in a first message.
+                let somebody = Process { name, generation: 0, addresses: Vec::new() };
+                let _ = self.foca.announce(somebody, &mut self.runtime);
+                self.tell_at = Some(now + PAUSE);
+            }
         }
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             let timer = entry.remove();
@@ -132,17 +144,20 @@ impl Membership {
         while let Some((to, bytes)) = self.swim.runtime.to_send() {
             self.send(&to.name, Body::Swim(&bytes));
         }
-        let proof = self.sequence + 1;
         while let Some(news) = self.swim.runtime.to_notify() {
             match news {
                 OwnedNotification::MemberUp(process) | OwnedNotification::Rename(_, process)
                     if process.name != self.me.name =>
                 {
-                    let peer = self.peers.entry(process.name).or_insert_with(|| Peer::new(proof, now));
+                    self.swim.known.insert(process.name.clone());
+                    let peer = self.peer(&process.name, now);
                     peer.gossiped = process.addresses.into_iter().collect();
                 }
                 // Gossip is slow and not always right: it is looked at, as if it had been noticed here.
-                OwnedNotification::MemberDown(process) => self.suspect(&process.name, now),
+                OwnedNotification::MemberDown(process) => {
+                    self.swim.known.remove(&process.name);
+                    self.suspect(&process.name, now);
+                }
                 _ => {}
             }
         }

@@ -36,17 +36,27 @@ impl Membership {
             (peer.session, peer.numbers.highest(), peer.table.version(), peer.watches);
         let head = Datagram { from: "", to: session, echo, table: self.own.stamp(), have, watch, body };
         for to in places {
-            self.put(*to, &head);
+            self.put(*to, None, &head);
         }
     }
 
-    fn put(&mut self, to: SocketAddr, head: &Datagram<'_>) {
+    /// Sends a message to a member by one way. Whether it is heard by the others is not told by that.
+    pub(super) fn send_by(&mut self, name: &str, to: SocketAddr, via: Option<u32>, body: Body<'_>) {
+        let Some(peer) = self.peers.get(name) else { return };
+        let (session, echo, have, watch) =
+            (peer.session, peer.numbers.highest(), peer.table.version(), peer.watches);
+        let head = Datagram { from: "", to: session, echo, table: self.own.stamp(), have, watch, body };
+        self.put(to, via, &head);
+    }
+
+    fn put(&mut self, to: SocketAddr, via: Option<u32>, head: &Datagram<'_>) {
         self.sequence += 1;
         let bytes = Datagram { from: &self.me.name, ..head.clone() }.to_bytes();
         self.counters.sent += 1;
         self.counters.sent_bytes += u64::try_from(bytes.len()).unwrap_or_default();
         self.counters.beats += u64::from(head.body == Body::Beat);
-        self.out.push_back(Outgoing { to, sequence: self.sequence, bytes });
+        self.counters.on_segments += u64::from(matches!(head.body, Body::OnSegment { .. }));
+        self.out.push_back(Outgoing { to, via, sequence: self.sequence, bytes });
     }
 
     /// Answers a process that has not proved that it lives, so that it can.
@@ -60,7 +70,7 @@ impl Membership {
             watch: false,
             body: Body::Hello,
         };
-        self.put(incoming.from, &head);
+        self.put(incoming.from, incoming.via, &head);
     }
 
     /// Greets those that are not alive, as far as is known.
@@ -93,7 +103,11 @@ impl Membership {
             contact.greet_at = now + pause(contact.greeted);
             contact.greeted = contact.greeted.saturating_add(1);
             let (table, body) = (self.own.stamp(), Body::Hello);
-            self.put(address, &Datagram { from: "", to: 0, echo: 0, table, have: 0, watch: false, body });
+            self.put(
+                address,
+                None,
+                &Datagram { from: "", to: 0, echo: 0, table, have: 0, watch: false, body },
+            );
         }
     }
 
@@ -130,11 +144,16 @@ impl Membership {
     pub(super) fn push(&mut self, name: &str, now: Instant) {
         let version = self.own.stamp().version;
         let Some(peer) = self.peers.get_mut(name).filter(|peer| peer.have != version) else { return };
-        peer.pushed = Some((now, version));
+        // What did not come by one way is sent by all.
+        let again = peer.pushed.replace((now, version)).is_some_and(|(_, pushed)| pushed == version);
         let missing = self.own.missing(peer.have, peer.part);
         peer.part = peer.part.wrapping_add(missing.len());
         for part in &missing {
-            self.send(name, part.body());
+            if again {
+                self.send_everywhere(name, part.body());
+            } else {
+                self.send(name, part.body());
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ const TOLD: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Watching {
     next_beat: Instant,
+    /// Those that are to notice when this node falls silent.
+    watchers: BTreeSet<String>,
     /// Those whose silence this node is to notice.
     watched: BTreeSet<String>,
     suspects: BTreeMap<String, Suspect>,
@@ -56,6 +58,7 @@ impl Watching {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             next_beat: now,
+            watchers: BTreeSet::new(),
             watched: BTreeSet::new(),
             suspects: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -132,24 +135,38 @@ impl Membership {
     /// Chooses those that are to notice when this node falls silent, and lets those go that are not any more.
     pub(super) fn choose_watchers(&mut self) {
         let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
-        let names = alive.map(|(name, _)| name.as_str());
+        let names: Vec<String> = alive.map(|(name, _)| name.clone()).collect();
+        self.choose_watchers_among(&names);
+    }
+
+    /// The same when one has come: it is better than one of those that were chosen, or nothing changes.
+    pub(super) fn consider_watcher(&mut self, name: &str) {
+        let those = self.watching.watchers.iter().map(String::as_str).filter(|it| *it != name);
+        let names: Vec<String> = those.chain([name]).map(str::to_owned).collect();
+        self.choose_watchers_among(&names);
+    }
+
+    fn choose_watchers_among(&mut self, names: &[String]) {
+        let names = names.iter().map(String::as_str);
         let chosen = rendezvous::choose(&self.me.name, 0, self.settings.watchers, names);
         let chosen: BTreeSet<String> = chosen.into_iter().map(str::to_owned).collect();
-        let mut released = Vec::new();
-        for (name, peer) in &mut self.peers {
-            let watches = chosen.contains(name);
-            if std::mem::replace(&mut peer.watches, watches) && !watches && peer.state == State::Alive {
-                released.push(name.clone());
+        let before = std::mem::replace(&mut self.watching.watchers, chosen.clone());
+        for name in before.difference(&chosen) {
+            let Some(peer) = self.peers.get_mut(name) else { continue };
+            peer.watches = false;
+            let (is_alive, is_watched) = (peer.state == State::Alive, peer.watched);
+            self.watching.watch(name, is_alive && is_watched);
+            if is_alive {
+                // So that it knows.
+                self.send(name, Body::Ack);
             }
         }
-        for name in released {
-            self.send(&name, Body::Ack);
+        for name in &chosen {
+            if let Some(peer) = self.peers.get_mut(name) {
+                peer.watches = true;
+                self.watching.watch(name, true);
+            }
         }
-        let both = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.state == State::Alive && (peer.watched || peer.watches));
-        self.watching.watched = both.map(|(name, _)| name.clone()).collect();
     }
 
     /// Sends heartbeats, if it is time.
@@ -160,10 +177,8 @@ impl Membership {
         let next = self.watching.next_beat + self.settings.interval;
         // Who comes late does not make up for it by a burst.
         self.watching.next_beat = if next > now { next } else { now + self.settings.interval };
-        let alive = self.peers.iter().filter(|(_, peer)| peer.state == State::Alive);
-        let watchers: Vec<String> =
-            alive.filter(|(_, peer)| peer.watches).map(|(name, _)| name.clone()).collect();
-        for name in watchers {
+        self.beat_on_segments(now);
+        for name in self.watching.watchers.clone() {
             self.send(&name, Body::Beat);
         }
         self.watching.tokens.retain(|_, token| !matches!(token, Token::For { until, .. } if *until <= now));

@@ -13,6 +13,8 @@ mod ndp;
 mod segments;
 mod site;
 mod starting;
+#[cfg(feature = "membership")]
+mod two_lans;
 
 fn main() -> std::process::ExitCode {
     if std::env::var_os(starting::WITHOUT_PERMISSION).is_some() {
@@ -32,6 +34,8 @@ fn main() -> std::process::ExitCode {
             ndp::cases(),
             segments::cases(),
             starting::cases(),
+            #[cfg(feature = "membership")]
+            two_lans::cases(),
         ];
         cases.into_iter().flatten().collect()
     })

@@ -25,15 +25,15 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// A member, what it tells, and the permit that it keeps up.
-struct Member {
-    carrier: Carrier,
+pub(crate) struct Member {
+    pub(crate) carrier: Carrier,
     news: UnboundedReceiver<News>,
     permit: Arc<Permit>,
-    seen: Vec<News>,
+    pub(crate) seen: Vec<News>,
 }
 
 impl Member {
-    async fn start(node: &Node, name: &str, keys: Option<&Path>) -> Result<Self> {
+    pub(crate) async fn start(node: &Node, name: &str, keys: Option<&Path>) -> Result<Self> {
         let permit = Arc::new(Permit::lapsed());
         let settings = CarrierSettings {
             name: name.to_owned(),
@@ -52,7 +52,7 @@ impl Member {
     }
 
     /// Waits until it has told something.
-    async fn tells(&mut self, what: &str, wanted: impl Fn(&News) -> bool) -> Result {
+    pub(crate) async fn tells(&mut self, what: &str, wanted: impl Fn(&News) -> bool) -> Result {
         until(what, async || {
             while let Ok(news) = self.news.try_recv() {
                 self.seen.push(news);

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
-use super::socket::{bind, plain};
-use super::{CarrierError, CarrierSettings, Command, Member, News, Snapshot, key_files};
+use super::frames::{self, Frames};
+use super::socket::{Came, MemberSocket};
+use super::{CarrierError, CarrierSettings, Command, Member, News, OnSegment, Snapshot, key_files};
 use crate::Permit;
 use crate::membership::keys::{Key, Keys, NotOpened};
-use crate::membership::{Event, Identity, Incoming, MemberView, Membership, Settings};
+use crate::membership::{Event, Identity, Incoming, MemberView, Membership, SegmentView, Settings};
 
 /// How often the files of keys are read again.
 const KEYS_EVERY: Duration = Duration::from_secs(10);
@@ -33,10 +33,10 @@ pub(super) struct Running {
     keys_due: Instant,
     key_trouble: Option<String>,
     strangers: BTreeSet<SocketAddr>,
-    socket: UdpSocket,
-    /// The same socket without the reactor, which after a stop knows nothing of what came meanwhile.
-    raw: std::net::UdpSocket,
-    is_ipv6: bool,
+    socket: MemberSocket,
+    frames: Frames,
+    /// When it is looked next whether frames come in, as long as that matters.
+    frames_due: Option<Instant>,
     /// It was said to all that this node goes.
     left: bool,
     /// How often all were heard or waited for.
@@ -58,7 +58,7 @@ impl Running {
         heard_by_all: watch::Sender<bool>,
     ) -> Result<Self, CarrierError> {
         let at_port = |source| CarrierError::Port { port: settings.port, source };
-        let (socket, raw, is_ipv6) = bind(settings.port).map_err(at_port)?;
+        let socket = MemberSocket::bind(settings.port).map_err(at_port)?;
         let random = SystemRandom::new();
         let draw = || {
             let mut bytes = [0; 8];
@@ -81,8 +81,8 @@ impl Running {
             key_trouble: None,
             strangers: BTreeSet::new(),
             socket,
-            raw,
-            is_ipv6,
+            frames: Frames::default(),
+            frames_due: None,
             left: false,
             readies: 0,
             permit: settings.permit,
@@ -97,6 +97,7 @@ impl Running {
         let mut buffer = vec![0; LONGEST];
         loop {
             let due = self.membership.deadline().min(self.keys_due);
+            let due = self.frames_due.map_or(due, |frames| due.min(frames));
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -121,6 +122,7 @@ impl Running {
                 Err(mpsc::error::TryRecvError::Empty) => {}
                 Err(mpsc::error::TryRecvError::Disconnected) => break,
             }
+            self.look_for_frames().await;
             self.wake();
             self.carry();
         }
@@ -132,9 +134,8 @@ impl Running {
         let now = Instant::now();
         if self.membership.has_stood_still(now) {
             self.stop_answering();
-            let mut buffer = [0; LONGEST];
             // Whoever goes on sending does not keep this up.
-            let waited = (0..WAITING).take_while(|_| self.raw.recv_from(&mut buffer).is_ok()).count();
+            let waited = self.socket.discard(WAITING);
             tracing::debug!(waited, "stood still: the datagrams that came meanwhile are of another time");
         }
         if now >= self.membership.deadline() {
@@ -149,6 +150,26 @@ impl Running {
         }
     }
 
+    /// Looks whether frames come in where that says which end of a LAN is cut.
+    async fn look_for_frames(&mut self) {
+        let wanted: Vec<(String, u32)> =
+            self.membership.frames_wanted().map(|(interface, index)| (interface.to_owned(), index)).collect();
+        if wanted.is_empty() {
+            self.frames_due = None;
+            return self.frames.forget();
+        }
+        let now = Instant::now();
+        if self.frames_due.is_some_and(|due| due > now) {
+            return;
+        }
+        self.frames_due = Some(now + frames::EVERY);
+        for (interface, index) in wanted {
+            if self.frames.came(index).await {
+                self.membership.on_frames(&interface, Instant::now());
+            }
+        }
+    }
+
     fn stop_answering(&mut self) {
         self.permitted = false;
         self.permit.withdraw();
@@ -157,14 +178,14 @@ impl Running {
     fn read(&mut self, buffer: &mut [u8]) {
         for _ in 0..AT_A_TIME {
             // Also what a datagram of ours came to that nobody wanted: it is noticed by silence.
-            let Ok((length, from)) = self.socket.try_recv_from(buffer) else { return };
-            let from = plain(from);
+            let Ok(Came { length, from, via }) = self.socket.receive(buffer) else { return };
             match self.keys.open(&mut buffer[..length]) {
                 // Who has gone hears nobody.
                 Ok(_) if self.left => {}
                 Ok((session, sequence, bytes)) => {
                     self.strangers.remove(&from);
-                    self.membership.receive(Incoming { from, session, sequence, bytes }, Instant::now());
+                    let incoming = Incoming { from, via, session, sequence, bytes };
+                    self.membership.receive(incoming, Instant::now());
                 }
                 Err(why) => {
                     if why == NotOpened::UnknownKey && self.key_path.is_some() {
@@ -208,6 +229,7 @@ impl Running {
                 self.membership.set_contacts(&contacts, now);
                 self.membership.on_time(now);
             }
+            Command::Segments(segments) => self.membership.set_segments(segments, now),
             Command::Expect(names) => self.membership.expect(names, now),
             Command::Publish(changes) => self.membership.publish(changes, now),
             Command::Processed(tell) => {
@@ -237,8 +259,15 @@ impl Running {
                     silent: it.heard.map(|heard| now.saturating_duration_since(heard)),
                     watched: it.watched,
                 };
+                let segment = |it: SegmentView<'_>| OnSegment {
+                    interface: it.interface.to_owned(),
+                    heard: it.heard,
+                    alive: it.alive,
+                    speaking: it.speaking,
+                };
                 let members = self.membership.members().map(member).collect();
-                let _ = answer.send(Snapshot { members, counters: self.membership.counters() });
+                let segments = self.membership.segments(now).map(segment).collect();
+                let _ = answer.send(Snapshot { members, segments, counters: self.membership.counters() });
             }
         }
     }
@@ -251,7 +280,7 @@ impl Running {
             }
             if let Some(sealed) = self.keys.seal(out.sequence, &out.bytes) {
                 // One that the kernel does not take is as good as lost on the way.
-                let _ = self.socket.try_send_to(&sealed, self.reachable(out.to));
+                let _ = self.socket.send(&sealed, out.to, out.via);
             }
         }
         while let Some(event) = self.membership.next_event() {
@@ -281,16 +310,6 @@ impl Running {
     fn note_heard_by_all(&self) {
         let all = self.membership.is_heard_by_all();
         self.heard_by_all.send_if_modified(|known| std::mem::replace(known, all) != all);
-    }
-
-    /// An address in the family of the socket.
-    fn reachable(&self, to: SocketAddr) -> SocketAddr {
-        match to {
-            SocketAddr::V4(v4) if self.is_ipv6 => {
-                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
-            }
-            other => other,
-        }
     }
 
     fn tell(&self, news: News) {
