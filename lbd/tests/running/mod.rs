@@ -46,6 +46,13 @@ impl Running {
         self.process.stop().map(|status| status.code()).map_err(|error| error.to_string())
     }
 
+    /// Kills it without a word, and waits until it is gone.
+    #[allow(dead_code, reason = "not every test kills what it started")]
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        let child = self.process.child();
+        child.kill().and_then(|()| child.wait()).map(drop).map_err(|error| error.to_string())
+    }
+
     /// Waits for a line that contains all of `parts`.
     pub(crate) async fn says(&mut self, parts: &[&str]) -> Result<String, String> {
         let started = Instant::now();

@@ -69,6 +69,7 @@ impl Process for Speaking {
                 self.apply(Change::Joined);
                 self.permitted = true;
             }
+            Event::Segment { .. } => {}
             Event::NameTaken { .. } => panic!("every name is there once"),
         }
     }

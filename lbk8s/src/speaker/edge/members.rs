@@ -65,11 +65,25 @@ impl Running {
                 let name = &self.settings.node;
                 tracing::error!(%at, name, "another speaker calls itself by the name of this node; stop one of them");
             }
+            News::Happened(Event::Segment { interface, heard }) => {
+                if heard {
+                    tracing::info!(interface, "heard by others there again");
+                } else {
+                    tracing::warn!(
+                        interface,
+                        "no other node hears this one there, and others hear each other"
+                    );
+                }
+                self.facts.set_heard(interface, heard);
+                self.know_own_facts();
+            }
             News::Happened(Event::Table { .. }) => {}
             News::Records(name, records) => {
                 let told = Told::read(&records);
                 if let Some(facts) = &told.facts {
                     self.set_macs(&name, Some(facts.macs().collect()));
+                    self.lans.set_other(&name, Some(facts));
+                    self.know_lans();
                 }
                 let word = told.rebalance.clone();
                 let before = self.words.insert(name.clone(), word.clone());
@@ -86,6 +100,15 @@ impl Running {
             }
             News::Keys(error) => tracing::warn!(%error, "the keys that were read last stay in force"),
             News::KeysChanged => tracing::info!("other membership keys are in force"),
+        }
+    }
+
+    /// The thread of members is to know who is on which LAN.
+    pub(super) fn know_lans(&mut self) {
+        if let Some(port) = self.together.port()
+            && let Some(segments) = self.lans.changed(port)
+        {
+            self.together.set_segments(segments);
         }
     }
 

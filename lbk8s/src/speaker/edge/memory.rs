@@ -20,7 +20,7 @@ use crate::state_file::{StateError, StateFile};
 /// The version of what is written. It changes with the form of what is written.
 const VERSION: u32 = 1;
 /// Changes that come together are written together.
-const TOGETHER: Duration = Duration::from_millis(200);
+const TOGETHER: Duration = Duration::from_millis(50);
 /// Writing takes at most one part in so many of the time: a large world is written less often.
 const SHARE: u32 = 50;
 /// After a failure it is tried again.

@@ -4,6 +4,7 @@ mod effects;
 mod facts;
 mod failovers;
 mod inspect;
+mod lans;
 mod members;
 mod memory;
 mod statuses;
@@ -34,6 +35,7 @@ use self::inspect::Overlaps;
 pub use self::inspect::{
     Counted, Inspector, InterfaceView, MemberView, Questions, SpeakerStatus, World, inspector,
 };
+use self::lans::Lans;
 use self::memory::Memory;
 use self::statuses::Says as Status;
 use self::together::Together;
@@ -203,6 +205,8 @@ struct Running {
     before: BTreeSet<String>,
     /// The hardware addresses of other nodes.
     members: BTreeMap<String, BTreeSet<MacAddr>>,
+    /// Where the other nodes are on the LANs of this one.
+    lans: Lans,
     /// What is wrong with `metallb-excludel2`.
     exclude_problem: Option<Problem>,
     untold: VecDeque<Event>,
@@ -245,6 +249,7 @@ impl Running {
             patience: None,
             before: BTreeSet::new(),
             members: BTreeMap::new(),
+            lans: Lans::default(),
             exclude_problem: None,
             untold: VecDeque::new(),
             events: FuturesUnordered::new(),
@@ -501,6 +506,8 @@ impl Running {
         match &event {
             WireEvent::Interfaces(interfaces) => {
                 self.facts.set_interfaces(interfaces.clone());
+                self.lans.set_own(interfaces.clone());
+                self.know_lans();
                 self.know_own_facts();
             }
             WireEvent::Placed { address, interfaces, .. } => {
@@ -538,6 +545,8 @@ impl Running {
             // What its speaker says itself is newer.
             if !self.speaker.tells_itself(&name) {
                 self.set_macs(&name, facts.as_ref().map(|facts| facts.spec.macs().collect()));
+                self.lans.set_other(&name, facts.as_ref().map(|facts| &facts.spec));
+                self.know_lans();
             }
         }
         self.apply(Change::Facts(name, interfaces));

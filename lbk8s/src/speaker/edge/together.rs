@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use lbnet::Layer2;
+use lbnet::membership::Segment;
 use lbnet::membership::carrier::{Carrier, Snapshot};
 use lbnet::membership::message::Change;
 
@@ -53,6 +54,18 @@ impl Together {
 
     pub(super) fn is_there(&self) -> bool {
         self.carrier.is_some()
+    }
+
+    /// The port of speakers, if they listen to each other.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.carrier.as_ref().map(Carrier::port)
+    }
+
+    /// Who is on which LAN of this node.
+    pub(super) fn set_segments(&self, segments: BTreeMap<String, Segment>) {
+        if let Some(carrier) = &self.carrier {
+            carrier.set_segments(segments);
+        }
     }
 
     /// Where the speakers of nodes may be.

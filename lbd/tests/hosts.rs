@@ -1,0 +1,439 @@
+//! `lbd run --peers` on three hosts of the laboratory: the same addresses everywhere, one owner each, and the next one
+//! when it fails.
+
+mod running;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use lblab::client::{Asking, who_has};
+use lblab::suite::{Case, main as suite};
+use lblab::watch::Watch;
+use lblab::{Host, LabError, Lan, Nic, Port};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use self::running::{PATIENCE, Running};
+
+const POOL: &str = "apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: default, namespace: metallb-system}
+spec:
+  addresses:
+  - 192.168.3.200-192.168.3.209
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: metallb-system}
+";
+const STATUS: &str = "127.0.0.1:7948";
+
+fn main() -> ExitCode {
+    suite(|| {
+        vec![
+            Case::new("the_same_files_give_the_same_addresses_and_each_has_one_owner", same_addresses),
+            Case::new("when_the_owner_is_killed_another_host_answers", killed),
+            Case::new("a_host_is_drained_by_its_socket_and_no_question_is_unanswered", drained),
+            Case::new("a_host_that_is_told_to_stop_hands_over_before_it_ends", stopped),
+            Case::new("a_host_whose_check_fails_does_not_answer", check_fails),
+            Case::new("a_host_that_joins_takes_over_what_is_held", joins),
+            Case::new("of_two_that_were_apart_the_older_hold_counts", apart),
+            Case::new("what_is_held_survives_a_crash_of_all_hosts", crash_of_all),
+            Case::new("a_damaged_state_is_set_aside_and_said", damaged),
+            Case::new("why_this_host_and_why_not_that_one_is_told_over_http", told_over_http),
+            Case::new("without_a_key_it_does_not_start_among_others", without_key),
+        ]
+    })
+}
+
+/// Hosts h1, h2 and h3 and a client on one LAN, each host with a folder of files and one for its state.
+struct Site {
+    lan: Lan,
+    hosts: Vec<Place>,
+    client: Host,
+    client_nic: Nic,
+    folder: PathBuf,
+}
+
+struct Place {
+    host: Host,
+    nic: Nic,
+    port: Port,
+}
+
+type Outcome<T = ()> = Result<T, String>;
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn vip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 3, last)
+}
+
+fn service(name: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  type: LoadBalancer\n  ports: [{{port: 80}}]\n"
+    )
+}
+
+impl Site {
+    async fn new(name: &str) -> Outcome<Self> {
+        let build = async {
+            let lan = Lan::new().await?;
+            let bridge = lan.bridge(&Nic::new("br0", vip(1))).await?;
+            let client = Host::new("c").await?;
+            let client_nic = Nic::new("eth0", vip(100));
+            lan.plug(&client, bridge, &client_nic).await?;
+            let mut hosts = Vec::new();
+            for number in 1..=3 {
+                let host = Host::new(&format!("h{number}")).await?;
+                let nic = Nic::new("eth0", vip(10 + number));
+                let port = lan.plug(&host, bridge, &nic).await?;
+                hosts.push(Place { host, nic, port });
+            }
+            Ok::<_, LabError>((lan, hosts, client, client_nic))
+        };
+        let (lan, hosts, client, client_nic) = build.await.map_err(text)?;
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("hosts-{name}"));
+        let _ = fs::remove_dir_all(&folder);
+        for place in &hosts {
+            fs::create_dir_all(folder.join(place.host.name()).join("files")).map_err(text)?;
+        }
+        Ok(Self { lan, hosts, client, client_nic, folder })
+    }
+
+    fn home(&self, host: usize) -> PathBuf {
+        self.folder.join(self.hosts[host].host.name())
+    }
+
+    fn write(&self, host: usize, services: &[&str]) {
+        let all = POOL.to_owned() + &services.iter().map(|name| service(name)).collect::<String>();
+        fs::write(self.home(host).join("files/all.yaml"), all).expect("a file of our own");
+    }
+
+    /// Starts `lbd run` on a host.
+    async fn run(&self, host: usize, more: &[&str]) -> Outcome<Running> {
+        let peers: Vec<String> = self.hosts.iter().map(|place| place.nic.address.to_string()).collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+        command.current_dir(self.home(host));
+        command.args(["run", "--manifests", "files", "--node-name", self.hosts[host].host.name()]);
+        command.args(["--peers", &peers.join(","), "--state-dir", "state", "--control", "control"]);
+        command.args(["--insecure-membership", "--http", STATUS]).args(more);
+        Running::start(&self.hosts[host].host, "lbd run", command).await.map_err(text)
+    }
+
+    async fn run_all(&self, services: &[&str]) -> Outcome<Vec<Running>> {
+        let mut all = Vec::new();
+        for host in 0..self.hosts.len() {
+            self.write(host, services);
+            all.push(self.run(host, &[]).await?);
+        }
+        Ok(all)
+    }
+
+    /// A command of a person on a host.
+    async fn command(&self, host: usize, arguments: &[&str], says: &str) -> Outcome {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+        command.current_dir(self.home(host)).args(arguments);
+        let mut running = Running::start(&self.hosts[host].host, "lbd", command).await.map_err(text)?;
+        running.says(&[says]).await.map(drop)
+    }
+
+    /// Waits until exactly one host answers for an address, and not that one; which one.
+    async fn owner(&self, address: Ipv4Addr, but: Option<usize>) -> Outcome<usize> {
+        let started = Instant::now();
+        loop {
+            let asking = Asking::default();
+            let answers = who_has(&self.client, &self.client_nic, address, asking).await.map_err(text)?;
+            let owners: Vec<usize> = answers
+                .keys()
+                .filter_map(|mac| self.hosts.iter().position(|place| place.nic.mac == *mac))
+                .collect();
+            match owners[..] {
+                [owner] if Some(owner) != but => return Ok(owner),
+                _ if started.elapsed() > PATIENCE => return Err(format!("{owners:?} answer for {address}")),
+                _ => {}
+            }
+        }
+    }
+
+    /// What a host tells over HTTP: the code and the body.
+    async fn get(&self, host: usize, path: &str) -> Outcome<(u16, String)> {
+        let request = format!("GET {path} HTTP/1.0\r\nConnection: close\r\n\r\n");
+        let exchange = move || async move {
+            let at: SocketAddr = STATUS.parse().map_err(text)?;
+            let mut stream = TcpStream::connect(at).await.map_err(text)?;
+            stream.write_all(request.as_bytes()).await.map_err(text)?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.map_err(text)?;
+            let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer of HTTP")?;
+            let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no code")?;
+            Ok::<_, String>((code, body.to_owned()))
+        };
+        self.hosts[host].host.run(exchange).await.map_err(text)?
+    }
+
+    /// Waits until a host tells what is looked for.
+    async fn tells(&self, host: usize, path: &str, is_it: impl Fn(u16, &str) -> bool) -> Outcome<String> {
+        let started = Instant::now();
+        loop {
+            let told = self.get(host, path).await;
+            match told {
+                Ok((code, body)) if is_it(code, &body) => return Ok(body),
+                _ if started.elapsed() > PATIENCE => return Err(format!("{path} on host {host}: {told:?}")),
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    /// Waits until a host says that a Service has one of these addresses; which one.
+    async fn address_of(&self, host: usize, service: &str, addresses: &[u8]) -> Outcome<u8> {
+        let addresses: Vec<(String, u8)> =
+            addresses.iter().map(|last| (vip(*last).to_string(), *last)).collect();
+        let of = |body: &str| {
+            let all: Vec<Value> = serde_json::from_str(body).unwrap_or_default();
+            let has =
+                |it: &&Value| it["services"].as_array().is_some_and(|all| all.contains(&service.into()));
+            let address = all.iter().find(has)?["address"].as_str()?.to_owned();
+            addresses.iter().find(|(text, _)| *text == address).map(|(_, last)| *last)
+        };
+        let body = self.tells(host, "/v1/addresses", |_, body| of(body).is_some()).await?;
+        of(&body).ok_or_else(|| body.clone())
+    }
+
+    /// Waits until each of these hosts says that a Service has an address.
+    async fn has(&self, hosts: &[usize], service: &str, address: u8) -> Outcome {
+        for host in hosts {
+            let is_it = |_: u16, body: &str| {
+                let all: Vec<Value> = serde_json::from_str(body).unwrap_or_default();
+                let has =
+                    |it: &&Value| it["services"].as_array().is_some_and(|all| all.contains(&service.into()));
+                let addresses: Vec<&Value> = all.iter().filter(has).map(|it| &it["address"]).collect();
+                addresses == [&Value::from(vip(address).to_string())]
+            };
+            self.tells(*host, "/v1/addresses", is_it).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the name of an owner is what all hosts say.
+async fn ready(site: &Site) -> Outcome {
+    for host in 0..site.hosts.len() {
+        if let Err(why) = site.tells(host, "/readyz", |code, _| code == 200).await {
+            return Err(format!("{why}: {:?}", site.get(host, "/v1/status").await));
+        }
+    }
+    Ok(())
+}
+
+async fn same_addresses() -> Outcome {
+    let site = Site::new("same").await?;
+    let _all = site.run_all(&["a", "b", "c"]).await?;
+    for (service, last) in [("default/a", 200), ("default/b", 201), ("default/c", 202)] {
+        site.has(&[0, 1, 2], service, last).await?;
+        site.owner(vip(last), None).await?;
+    }
+    Ok(())
+}
+
+async fn killed() -> Outcome {
+    let site = Site::new("killed").await?;
+    let mut all = site.run_all(&["a"]).await?;
+    ready(&site).await?;
+    let owner = site.owner(vip(200), None).await?;
+    let watch = Watch::start(&site.client, &site.client_nic, vip(200)).await.map_err(text)?;
+    all[owner].kill()?;
+    let next = site.owner(vip(200), Some(owner)).await?;
+    let gap = watch.story().longest_gap().map(|(gap, _)| gap).unwrap_or_default();
+    println!("unanswered for {gap:?}");
+    let body =
+        site.tells(next, "/metrics", |_, body| body.contains("failover_duration_seconds_count 1")).await?;
+    if !body.contains("lbd_speaker_members{state=\"silent\"} 1") {
+        return Err(format!("the dead one is not told of: {body}"));
+    }
+    Ok(())
+}
+
+async fn drained() -> Outcome {
+    let site = Site::new("drained").await?;
+    let _all = site.run_all(&["a"]).await?;
+    ready(&site).await?;
+    let owner = site.owner(vip(200), None).await?;
+    let watch = Watch::start(&site.client, &site.client_nic, vip(200)).await.map_err(text)?;
+    site.command(owner, &["drain", "--socket", "control"], "other hosts take over").await?;
+    let next = site.owner(vip(200), Some(owner)).await?;
+    let gap = watch.story().longest_gap().map(|(gap, _)| gap).unwrap_or_default();
+    if gap > Duration::from_millis(100) {
+        return Err(format!("nobody answered for {gap:?}"));
+    }
+    site.command(owner, &["drain", "--undo", "--socket", "control"], "may answer again").await?;
+    let stays = site.owner(vip(200), None).await?;
+    if stays == next { Ok(()) } else { Err("it has moved back".to_owned()) }
+}
+
+async fn stopped() -> Outcome {
+    let site = Site::new("stopped").await?;
+    let mut all = site.run_all(&["a"]).await?;
+    ready(&site).await?;
+    let owner = site.owner(vip(200), None).await?;
+    let watch = Watch::start(&site.client, &site.client_nic, vip(200)).await.map_err(text)?;
+    let code = all[owner].stop()?;
+    site.owner(vip(200), Some(owner)).await?;
+    let gap = watch.story().longest_gap().map(|(gap, _)| gap).unwrap_or_default();
+    match code {
+        Some(0) if gap < Duration::from_millis(100) => Ok(()),
+        _ => Err(format!("it ended with {code:?}, and nobody answered for {gap:?}")),
+    }
+}
+
+async fn check_fails() -> Outcome {
+    let site = Site::new("check").await?;
+    let mut all = Vec::new();
+    for host in 0..3 {
+        site.write(host, &["a"]);
+        fs::write(site.home(host).join("works"), "").map_err(text)?;
+        all.push(site.run(host, &["--check", "default/a=test -e works"]).await?);
+    }
+    ready(&site).await?;
+    let owner = site.owner(vip(200), None).await?;
+    fs::remove_file(site.home(owner).join("works")).map_err(text)?;
+    all[owner].says(&["default/a", "its check fails"]).await?;
+    let next = site.owner(vip(200), Some(owner)).await?;
+    let address = format!("/v1/addresses/{}", vip(200));
+    site.tells(next, &address, |_, body| body.contains("CheckFails")).await?;
+    // Whoever works again takes nothing back.
+    fs::write(site.home(owner).join("works"), "").map_err(text)?;
+    all[owner].says(&["default/a", "its check succeeds again"]).await?;
+    site.tells(next, &address, |_, body| !body.contains("CheckFails")).await?;
+    let stays = site.owner(vip(200), None).await?;
+    if stays == next { Ok(()) } else { Err("it has moved back".to_owned()) }
+}
+
+async fn joins() -> Outcome {
+    let site = Site::new("joins").await?;
+    site.write(0, &["b", "a"]);
+    let _first = site.run(0, &[]).await?;
+    site.has(&[0], "default/b", 200).await?;
+    site.has(&[0], "default/a", 201).await?;
+    // By itself it would give them the other way round.
+    site.write(1, &["a", "b"]);
+    let _second = site.run(1, &[]).await?;
+    site.has(&[0, 1], "default/b", 200).await?;
+    site.has(&[0, 1], "default/a", 201).await
+}
+
+async fn apart() -> Outcome {
+    let site = Site::new("apart").await?;
+    site.lan.cut(&site.hosts[1].port).await.map_err(text)?;
+    site.write(0, &["web"]);
+    let _first = site.run(0, &[]).await?;
+    site.has(&[0], "default/web", 200).await?;
+    site.write(1, &["other", "web"]);
+    let mut second = site.run(1, &[]).await?;
+    site.has(&[1], "default/other", 200).await?;
+    site.has(&[1], "default/web", 201).await?;
+    site.lan.heal(&site.hosts[1].port).await.map_err(text)?;
+    site.has(&[0, 1], "default/web", 200).await?;
+    second
+        .says(&["default/other gives up 192.168.3.200", "another host gave it to a Service before"])
+        .await?;
+    site.has(&[1], "default/other", 201).await?;
+    // Both know both: what only one of them has is given to nobody else.
+    site.write(0, &["web", "more"]);
+    site.has(&[0], "default/more", 202).await
+}
+
+async fn crash_of_all() -> Outcome {
+    let site = Site::new("crash").await?;
+    let mut all = site.run_all(&["b", "a"]).await?;
+    site.has(&[0, 1, 2], "default/a", 201).await?;
+    let before = site.owner(vip(201), None).await?;
+    let claimed = format!("\"{}\":", vip(201));
+    let started = Instant::now();
+    while !fs::read_to_string(site.home(before).join("state/speaker.state")).is_ok_and(|state| {
+        state.split_once("\"claims\":").is_some_and(|(_, claims)| claims.contains(&claimed))
+    }) {
+        if started.elapsed() > PATIENCE {
+            return Err("the claim is not on disk".to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for running in &mut all {
+        running.kill()?;
+    }
+    let _all = site.run_all(&["a", "b"]).await?;
+    site.has(&[0, 1, 2], "default/a", 201).await?;
+    site.has(&[0, 1, 2], "default/b", 200).await?;
+    let after = site.owner(vip(201), None).await?;
+    if before == after { Ok(()) } else { Err(format!("host {before} had it, and host {after} has it")) }
+}
+
+async fn damaged() -> Outcome {
+    let site = Site::new("damaged").await?;
+    site.write(0, &["a"]);
+    let mut running = site.run(0, &[]).await?;
+    site.has(&[0], "default/a", 200).await?;
+    running.stop()?;
+    for name in ["holds.state", "speaker.state"] {
+        let path = site.home(0).join("state").join(name);
+        let mut bytes = fs::read(&path).map_err(text)?;
+        *bytes.last_mut().ok_or("it is empty")? ^= 1;
+        fs::write(path, bytes).map_err(text)?;
+    }
+    let mut running = site.run(0, &[]).await?;
+    running.says(&["holds.state", "is damaged", "set aside as", "holds.state.unreadable"]).await?;
+    running.says(&["speaker.state", "is damaged", "set aside as", "speaker.state.unreadable"]).await?;
+    site.has(&[0], "default/a", 200).await
+}
+
+async fn told_over_http() -> Outcome {
+    let site = Site::new("http").await?;
+    let mut all = site.run_all(&["a"]).await?;
+    ready(&site).await?;
+    let first = site.owner(vip(200), None).await?;
+    all[first].kill()?;
+    let next = site.owner(vip(200), Some(first)).await?;
+    let path = format!("/v1/addresses/{}", vip(200));
+    let (first, next_name) =
+        (site.hosts[first].host.name().to_owned(), site.hosts[next].host.name().to_owned());
+    let (_, body) = site.get(next, &path).await?;
+    let told: Value = serde_json::from_str(&body).map_err(text)?;
+    let history: Vec<&Value> =
+        told["history"].as_array().into_iter().flatten().map(|it| &it["owner"]).collect();
+    let silent = told["passed_over"].as_array().or(told["passedOver"].as_array()).into_iter().flatten();
+    let silent: Vec<&Value> = silent.filter(|it| it["reason"] == "Silent").map(|it| &it["node"]).collect();
+    let is_right = told["owner"] == next_name.as_str()
+        && told["why"]["node"] == first.as_str()
+        && history == [first.as_str(), next_name.as_str()]
+        && silent == [first.as_str()]
+        && told["candidates"].as_array().is_some_and(|all| all.len() == 2);
+    if !is_right {
+        for running in &mut all {
+            running.count("");
+            eprintln!("{:#?}", running.seen);
+        }
+        return Err(format!("{told:#}"));
+    }
+    for (path, code) in
+        [("/v1/addresses/10.0.0.1", 404), ("/v1/addresses/x", 400), ("/healthz", 200), ("/x", 404)]
+    {
+        site.tells(next, path, |it, _| it == code).await?;
+    }
+    let body = site.tells(next, "/v1/status", |code, _| code == 200).await?;
+    let status: Value = serde_json::from_str(&body).map_err(text)?;
+    let alive = status["members"].as_array().map(|all| all.iter().filter(|it| it["alive"] == true).count());
+    if alive == Some(1) && status["ready"] == true { Ok(()) } else { Err(format!("{status:#}")) }
+}
+
+async fn without_key() -> Outcome {
+    let site = Site::new("key").await?;
+    site.write(0, &["a"]);
+    site.command(0, &["run", "--manifests", "files", "--peers", "192.168.3.12"], "--insecure-membership")
+        .await
+}
