@@ -164,13 +164,9 @@ impl<P: Process> Members<P> {
         self.with(node, |_, member, now| member.set_segments(segments, now.clock));
     }
 
-    /// Frames of stations that are no members come to a node by a LAN, if it looks for them.
+    /// Frames of stations that are no members come to a node by a LAN.
     pub fn frames(&mut self, node: Place, lan: usize) {
-        self.with(node, |_, member, now| {
-            if member.frames_wanted().any(|(name, _)| name == interface(lan)) {
-                member.on_frames(&interface(lan), now.clock);
-            }
-        });
+        self.with(node, |_, member, now| member.on_frames(&interface(lan), now.clock));
     }
 
     /// The clock of a node goes at this rate, in thousandths of what is right, from the next start on.

@@ -264,13 +264,16 @@ impl Membership {
         let Some(lan) = self.segments.lans.get(interface) else { return };
         let names = alive_on(&self.peers, &lan.segment).into_iter().map(|(name, _)| name);
         let about = format!("{}/{interface}/asked", self.me.name);
-        let asked = rendezvous::choose(&about, round.into(), self.settings.asked, names);
+        let all = rendezvous::choose(&about, 0, usize::MAX, names);
+        let asked_before = self.settings.asked.saturating_mul(usize::try_from(round).unwrap_or_default());
+        let from = asked_before.checked_rem(all.len()).unwrap_or_default();
+        let asked = all.iter().cycle().skip(from).take(self.settings.asked.min(all.len()));
         let ask = |name: &str| {
             let heard = lan.members.get(name).map_or(0, |seen| seen.highest);
             let places = lan.segment.members.get(name).cloned().unwrap_or_default();
             (name.to_owned(), places, heard)
         };
-        let asked: Vec<_> = asked.into_iter().map(ask).collect();
+        let asked: Vec<_> = asked.map(|name| ask(name)).collect();
         let via = lan.segment.index;
         self.segments.note_sent(self.sequence + 1, &self.settings, now);
         for (name, places, heard) in asked {

@@ -77,6 +77,21 @@ fn who_is_heard_by_nobody_says_so_though_it_hears_all_others() {
 }
 
 #[test]
+fn who_is_heard_by_some_on_a_lan_is_heard_whoever_is_to_notice() {
+    for node in 0..10 {
+        let mut cluster = announcing(10, Weather::fair(), 1);
+        let at = cluster.now;
+        for other in (0..7).map(|step| (node + 1 + step) % 10) {
+            let (one, other) = (cluster.place(node, VIPS), cluster.place(other, VIPS));
+            cluster.network.set_cut(one, other, true);
+            cluster.network.set_cut(other, one, true);
+        }
+        cluster.run(20 * SECOND);
+        assert_eq!(said(&cluster, at), [], "{node}");
+    }
+}
+
+#[test]
 fn who_is_cut_off_the_other_lan_alone_is_neither_dead_nor_unheard() {
     for (count, seed) in [2, 3, 10].into_iter().flat_map(|count| (0..20).map(move |seed| (count, seed))) {
         let mut cluster = announcing(count, Weather::fair(), seed);
