@@ -38,8 +38,7 @@ impl Lans {
             self.others.remove(node);
             return;
         };
-        let nets = facts.interfaces.iter().flat_map(|it| &it.subnets).filter_map(|text| text.parse().ok());
-        let addresses = nets.filter(is_of_a_lan).map(|net: IpNet| net.addr()).collect();
+        let addresses = facts.addresses.iter().filter_map(|text| text.parse().ok()).collect();
         self.others.insert(node.to_owned(), addresses);
     }
 
@@ -68,15 +67,10 @@ impl Lans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::facts::InterfaceFacts;
 
-    fn facts(all: &[(&str, &[&str])]) -> NodeFactsFields {
-        let interface = |(name, subnets): &(&str, &[&str])| InterfaceFacts {
-            name: (*name).to_owned(),
-            subnets: subnets.iter().map(ToString::to_string).collect(),
-            ..InterfaceFacts::default()
-        };
-        NodeFactsFields { interfaces: all.iter().map(interface).collect(), ..NodeFactsFields::default() }
+    fn facts(addresses: &[&str]) -> NodeFactsFields {
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        NodeFactsFields { addresses, ..NodeFactsFields::default() }
     }
 
     fn own(name: &str, index: u32, addresses: &[&str]) -> Interface {
@@ -102,14 +96,8 @@ mod tests {
             own("eth0", 2, &["10.0.0.1/24", "fe80::1/64"]),
             own("eth1", 3, &["192.168.4.1/24", "fd00::1/64"]),
         ]);
-        lans.set_other(
-            "b",
-            Some(&facts(&[
-                ("a0", &["10.0.0.2/24", "fe80::2/64"]),
-                ("a1", &["fd00::2/64", "192.168.4.9/32"]),
-            ])),
-        );
-        lans.set_other("c", Some(&facts(&[("a0", &["10.9.0.2/24", "fe80::3/64", "no net"])])));
+        lans.set_other("b", Some(&facts(&["10.0.0.2", "fd00::2", "192.168.5.9"])));
+        lans.set_other("c", Some(&facts(&["10.9.0.2", "no address"])));
         let segments = lans.changed(7).unwrap();
         let at = |text: &str| BTreeSet::from([text.parse::<SocketAddr>().unwrap()]);
         assert_eq!(segments["eth0"].members, BTreeMap::from([("b".to_owned(), at("10.0.0.2:7"))]));
