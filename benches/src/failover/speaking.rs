@@ -80,7 +80,7 @@ impl Speakers {
         let mut objects = vec![
             Change::Config(Box::new(ConfigChange::Pool(serde_json::from_value(json!({
                 "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
-                "metadata": {"name": "all", "namespace": lbk8s::CONFIG_NAMESPACE, "uid": "pool"},
+                "metadata": {"name": "all", "namespace": lbk8s::CONFIG_NAMESPACE, "uid": "pool", "creationTimestamp": "2024-01-01T00:00:00Z"},
                 "spec": {"addresses": ["10.0.0.0/16"]},
             }))?))),
             Change::Config(Box::new(ConfigChange::Advertisement(serde_json::from_value(json!({
@@ -165,9 +165,13 @@ fn service(number: u16) -> Result<Change> {
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
             "name": format!("s{number}"), "namespace": "default", "uid": format!("uid-{number}"),
+            "creationTimestamp": "2024-01-01T00:00:00Z",
             "annotations": {"metallb.io/ip-allocated-from-pool": "all"},
         },
-        "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "ipFamilies": ["IPv4"]},
+        "spec": {
+            "type": "LoadBalancer", "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"],
+            "ports": [{"port": 80, "protocol": "TCP"}],
+        },
         "status": {"loadBalancer": {"ingress": [{"ip": format!("10.0.{high}.{low}")}]}},
     });
     let view = ServiceView::read(&serde_json::from_value(object)?, &None);
