@@ -159,7 +159,10 @@ fn print(figures: &[Figure], json: bool) -> io::Result<()> {
             let times = figure.ratio().map(|ratio| format!(" ({} times ours)", rounded(ratio)));
             format!("{what}: {} {}{}", rounded(*value), figure.unit, times.unwrap_or_default())
         });
-        [figure.figure.clone(), value, figure.target.to_owned(), baseline]
+        let also =
+            figure.also.as_ref().map(|(what, value)| format!("{what}: {} {}", rounded(*value), figure.unit));
+        let beside = also.map_or(baseline, |also| also.trim_end().to_owned());
+        [figure.figure.clone(), value, figure.target.to_owned(), beside]
     });
     let header = ["figure", "value", "target", "baseline in the same run"].map(str::to_owned);
     let table: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();

@@ -100,6 +100,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts all speakers anew, without any memory: one that has taken an address from a living node lately waits longer
+    /// before it does so again.
+    pub(super) async fn start_afresh(&mut self) -> Result<()> {
+        for place in &mut self.nodes {
+            if let Some(mut speaker) = place.speaker.take() {
+                speaker.kill()?;
+            }
+        }
+        for at in 0..self.nodes.len() {
+            self.start_speaker(at).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until every speaker knows everything, has heard the others and is heard by them; who answers then.
     pub(super) async fn settled(&self) -> Result<usize> {
         let started = Instant::now();

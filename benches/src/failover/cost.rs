@@ -34,7 +34,7 @@ pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
         let each: Vec<f64> = each.collect();
         let mean = each.iter().sum::<f64>() / count(each.len());
         let most = each.iter().copied().fold(0.0, f64::max);
-        Figure::new(format!("{name}: {what}, mean of all"), mean, unit, target).beside("the most", most)
+        Figure::new(format!("{name}: {what}, mean of all"), mean, unit, target).and("the most", most)
     };
     let whole = |number: u64| count(usize::try_from(number).unwrap_or(usize::MAX));
     Ok(vec![

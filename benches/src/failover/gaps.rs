@@ -45,6 +45,10 @@ pub(super) async fn measure(
     for event in Event::ALL {
         let mut seen = Vec::new();
         for _ in 0..runs {
+            // Else the moves of the runs before would slow down this one's.
+            if event.is_planned() {
+                cluster.start_afresh().await?;
+            }
             seen.push(once(cluster, event).await?);
         }
         print(&figures(event, cluster.nodes.len(), cluster.heartbeat, &seen))?;
@@ -80,11 +84,11 @@ fn figures(event: Event, nodes: usize, heartbeat: u64, seen: &[Seen]) -> Vec<Fig
     let times = |what: &str, target, times: Vec<Duration>| {
         let name = format!("{name}: {what}, median of {}", times.len());
         let longest = ms(percentile(times.clone(), 100));
-        Figure::new(name, ms(median(times)), "ms", target).beside("the longest", longest)
+        Figure::new(name, ms(median(times)), "ms", target).and("the longest", longest)
     };
     let all = |what: &str, of: &str, number: usize, among: usize| {
         Figure::new(format!("{name}: {what}"), count(number), "", none)
-            .beside(format!("of so many {of}"), count(among))
+            .and(format!("of so many {of}"), count(among))
     };
     let gap = |seen: &Seen| seen.story.longest_gap().map(|(gap, _)| gap).unwrap_or_default();
     let mut figures = vec![
@@ -123,13 +127,13 @@ fn established(name: &str, seen: &[Seen]) -> Vec<Figure> {
     let kept = lives().filter(goes_on).count();
     let number = |what: &str, number| {
         let name = format!("{name}: established connections {what}");
-        Figure::new(name, count(number), "", "").beside("of so many", count(of))
+        Figure::new(name, count(number), "", "").and("of so many", count(of))
     };
     let mut figures = vec![number("that go on", kept), number("that were reset", told.len())];
     if !told.is_empty() {
         let longest = ms(percentile(told.clone(), 100));
         let name = format!("{name}: until the client of a reset one knows, median");
-        figures.push(Figure::new(name, ms(median(told)), "ms", "").beside("the longest", longest));
+        figures.push(Figure::new(name, ms(median(told)), "ms", "").and("the longest", longest));
     }
     figures
 }

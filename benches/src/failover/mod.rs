@@ -80,7 +80,7 @@ pub async fn measure(plan: &Plan, mut print: impl FnMut(&[Figure]) -> Result<()>
     }
     let heartbeat = Duration::from_millis(plan.heartbeat);
     if wanted(Part::Simulated) {
-        print(&simulated::measure(heartbeat))?;
+        simulated::measure(heartbeat, &mut print)?;
     }
     if wanted(Part::Spread) {
         print(&spread::measure()?)?;

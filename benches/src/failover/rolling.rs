@@ -15,6 +15,7 @@ use crate::program::Lbd;
 use crate::site::Result;
 
 pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
+    cluster.start_afresh().await?;
     cluster.settled().await?;
     let watch = Watch::start(&cluster.client, &cluster.client_nic, VIP).await?;
     let connecting = Connecting::start(&cluster.client, CONNECTING).await?;
@@ -33,7 +34,7 @@ pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
         format!("rolling restart of {} nodes, heartbeat {} ms", cluster.nodes.len(), cluster.heartbeat);
     let gap = story.longest_gap().map(|(gap, _)| gap).unwrap_or_default();
     let numbered = |what: &str, number: usize, of: usize| {
-        Figure::new(format!("{name}: {what}"), count(number), "", "none").beside("of so many", count(of))
+        Figure::new(format!("{name}: {what}"), count(number), "", "none").and("of so many", count(of))
     };
     let timed =
         |what: &str, time: Duration, target| Figure::new(format!("{name}: {what}"), ms(time), "ms", target);

@@ -8,21 +8,22 @@ use lbnet::membership::Settings;
 
 use super::crowd::{Crowd, name};
 use super::{count, ms};
+use crate::site::Result;
 use crate::{Figure, median, percentile};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Nodes, and how many deaths.
 const CROWDS: [(usize, usize); 2] = [(100, 30), (1000, 5)];
 /// Nodes, and how many heartbeats they live through while packets are lost.
-const LOSSY: [(usize, u32); 2] = [(3, 864_000), (10, 432_000)];
+const LOSSY: [(usize, u32); 2] = [(3, 864_000), (10, 144_000)];
 
 fn settings(heartbeat: Duration) -> Settings {
     Settings { interval: heartbeat, ..Settings::default() }
 }
 
 /// What 100 and 1,000 nodes send, and how soon all of them know of a death.
-pub(super) fn measure(heartbeat: Duration) -> Vec<Figure> {
-    CROWDS.into_iter().flat_map(|(nodes, deaths)| crowd(nodes, deaths, heartbeat)).collect()
+pub(super) fn measure(heartbeat: Duration, print: &mut impl FnMut(&[Figure]) -> Result<()>) -> Result<()> {
+    CROWDS.into_iter().try_for_each(|(nodes, deaths)| print(&crowd(nodes, deaths, heartbeat)))
 }
 
 fn crowd(nodes: usize, deaths: usize, heartbeat: Duration) -> Vec<Figure> {
@@ -62,7 +63,7 @@ fn crowd(nodes: usize, deaths: usize, heartbeat: Duration) -> Vec<Figure> {
         "the same with 10 and with 1,000",
     );
     vec![
-        Figure::new(death, ms(median(known)), "ms", target).beside("the longest", longest),
+        Figure::new(death, ms(median(known)), "ms", target).and("the longest", longest),
         beats,
         Figure::new(
             format!("{name_of}: datagrams that a node sends"),
@@ -101,5 +102,5 @@ fn lossy(nodes: usize, time: Duration, heartbeat: Duration) -> Figure {
         heartbeat.as_millis()
     );
     let silences = whole(after.suspicions - before.suspicions) / days;
-    Figure::new(figure, declared / days, "/day", "none").beside("silences that were asked about", silences)
+    Figure::new(figure, declared / days, "/day", "none").and("silences that were asked about", silences)
 }

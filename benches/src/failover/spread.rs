@@ -64,7 +64,7 @@ fn comes_and_goes(speakers: &mut Speakers, before: &Owners) -> Result<Vec<Figure
             "",
             "none",
         )
-        .beside("moved from it, as they must", count(had)),
+        .and("moved from it, as they must", count(had)),
     ];
     speakers.start(lost)?;
     speakers.run(REST);
