@@ -107,7 +107,12 @@ fn figures(event: Event, nodes: usize, heartbeat: u64, seen: &[Seen]) -> Vec<Fig
         figures.push(all("ARP questions unanswered", "questions", unanswered, asked));
         let begun = seen.iter().map(|it| it.attempts.0.len()).sum();
         let failed = seen.iter().map(|it| it.attempts.failed().count()).sum();
-        figures.push(all("new TCP connections failed", "connections", failed, begun));
+        figures.push(all(
+            "new TCP connections failed, those under way in the move among them",
+            "connections",
+            failed,
+            begun,
+        ));
     }
     figures.extend(established(&name, seen));
     figures

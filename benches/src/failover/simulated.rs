@@ -46,7 +46,7 @@ fn crowd(nodes: usize, deaths: usize, heartbeat: Duration) -> Vec<Figure> {
         crowd.deaths.clear();
         crowd.run(2 * SECOND);
         let own = crowd.deaths.iter().filter(|(_, _, who)| *who == name(dead));
-        let last = own.clone().map(|(at, _, _)| *at - died).max();
+        let last = own.clone().map(|(at, _, _)| at.saturating_sub(died)).max();
         all_know &= own.count() == nodes - 1;
         known.extend(last);
         crowd.start(dead);

@@ -51,7 +51,7 @@ enum Pace {
 /// answers is told to end: the order of a Deployment with `maxSurge: 1` and `maxUnavailable: 0`.
 async fn update(cluster: &mut Cluster, pace: Pace) -> Result {
     one_pool(cluster).await?;
-    let mut nodes = vec![("n1".to_owned(), 0), ("n2".to_owned(), 0)];
+    let mut nodes = [("n1".to_owned(), 0), ("n2".to_owned(), 0)];
     cluster.pod("web-n1-0", "web", "n1").await?;
     cluster.pod("web-n2-0", "web", "n2").await?;
     cluster.create(&service("web").local()).await?;
@@ -147,9 +147,10 @@ fn nearest_move(cluster: &Cluster, story: &Story, moment: Instant) -> String {
         return "(the address never moved)".to_owned();
     };
     let to = cluster.site.whose(to);
-    match at > moment {
-        true => format!("(begun {:.1?} before {to} answered first)", at - moment),
-        false => format!("(begun {:.1?} after {to} had answered first)", moment - at),
+    if at > moment {
+        format!("(begun {:.1?} before {to} answered first)", at - moment)
+    } else {
+        format!("(begun {:.1?} after {to} had answered first)", moment - at)
     }
 }
 
