@@ -221,6 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_come_late_or_all_at_once_count_for_the_questions_before() {
+        let mut late = story(300, (0..300).map(|number| (number, A)));
+        for (number, (at, _)) in late.answers.iter_mut().enumerate() {
+            // Those of ten questions come together, with the last of them.
+            *at += Duration::from_millis(u64::try_from(9 - number % 10).unwrap_or_default());
+        }
+        assert_eq!(late.unanswered(), 0);
+        late.answers.remove(123);
+        assert_eq!(late.unanswered(), 1);
+    }
+
+    #[test]
     fn stations_that_answer_side_by_side_are_noticed_at_every_move() {
         let move_to = |from: u64, one, other| (from..from + 20).flat_map(move |at| [(at, one), (at, other)]);
         let alone = |from: u64, to: u64, mac| (from..to).map(move |at| (at, mac));
