@@ -38,19 +38,27 @@ pub struct Figure {
     pub target: &'static str,
     /// What it is compared with, measured in the same run: what that is, and its value in `unit`.
     pub baseline: Option<(String, f64)>,
+    /// What else is to be known of the same measurement, in `unit`: no baseline.
+    pub also: Option<(String, f64)>,
 }
 
 impl Figure {
     /// A figure without a baseline.
     #[must_use]
     pub fn new(figure: impl Into<String>, value: f64, unit: &'static str, target: &'static str) -> Self {
-        Self { figure: figure.into(), value, unit, target, baseline: None }
+        Self { figure: figure.into(), value, unit, target, baseline: None, also: None }
     }
 
     /// The same beside a baseline.
     #[must_use]
     pub fn beside(self, what: impl Into<String>, value: f64) -> Self {
         Self { baseline: Some((what.into(), value)), ..self }
+    }
+
+    /// The same with something else of the same measurement, as the longest of many beside their median.
+    #[must_use]
+    pub fn and(self, what: impl Into<String>, value: f64) -> Self {
+        Self { also: Some((what.into(), value)), ..self }
     }
 
     /// The baseline's value by ours: above 1 where ours is the smaller one. Nothing is so many times zero.

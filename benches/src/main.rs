@@ -8,7 +8,7 @@ use benches::asker::Asker;
 use benches::cluster::{self, Plan, Server};
 use benches::site::Result;
 use benches::{Figure, Group, failover};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::task::LocalSet;
@@ -31,7 +31,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Measure how long nobody answers when the owner of an address fails or gives it up
+    /// Measure what happens when the owner of an address fails or gives it up, and what it costs to notice
     Failover {
         /// Nodes with a speaker
         #[arg(long, value_name = "COUNT", default_value_t = 3)]
@@ -43,6 +43,12 @@ enum Command {
         /// Milliseconds between heartbeats
         #[arg(long, value_name = "MS", default_value_t = 100)]
         heartbeat: u64,
+        /// Minutes for which one packet in twenty is lost
+        #[arg(long, value_name = "MINUTES", default_value_t = 10)]
+        loss_minutes: u32,
+        /// Measure only these
+        #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+        only: Vec<failover::Part>,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
@@ -83,9 +89,11 @@ fn main() -> ExitCode {
             // No thread exists yet: some figures are taken in network namespaces.
             (lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::measure(&groups)), json)
         }
-        Command::Failover { nodes, runs, heartbeat, json } => {
-            let plan = failover::Plan { nodes, runs, heartbeat };
-            (lblab::sandbox::enter().map_err(Into::into).and_then(|()| failing_over(&plan)), json)
+        Command::Failover { nodes, runs, heartbeat, loss_minutes, only, json } => {
+            let parts = if only.is_empty() { failover::Part::value_variants().to_vec() } else { only };
+            let plan = failover::Plan { nodes, runs, heartbeat, loss_minutes, parts };
+            let measured = lblab::sandbox::enter().map_err(Into::into);
+            (measured.and_then(|()| failing_over(&plan, json)).map(|()| Vec::new()), json)
         }
         Command::Cluster(arguments) => (in_cluster(&arguments), arguments.json),
     };
@@ -98,9 +106,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn failing_over(plan: &failover::Plan) -> Result<Vec<Figure>> {
+/// Each table is printed when it is there: all of it takes a while.
+fn failing_over(plan: &failover::Plan, json: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, failover::measure(plan))
+    let tables = |figures: &[Figure]| {
+        print(figures, json)?;
+        if !json {
+            writeln!(io::stdout())?;
+        }
+        Ok(())
+    };
+    LocalSet::new().block_on(&runtime, failover::measure(plan, tables))
 }
 
 fn in_cluster(arguments: &ClusterArguments) -> Result<Vec<Figure>> {
@@ -124,6 +140,9 @@ async fn connect(kubeconfig: &Path) -> Result<Client> {
 }
 
 fn print(figures: &[Figure], json: bool) -> io::Result<()> {
+    if figures.is_empty() {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     if json {
         for figure in figures {
@@ -140,7 +159,10 @@ fn print(figures: &[Figure], json: bool) -> io::Result<()> {
             let times = figure.ratio().map(|ratio| format!(" ({} times ours)", rounded(ratio)));
             format!("{what}: {} {}{}", rounded(*value), figure.unit, times.unwrap_or_default())
         });
-        [figure.figure.clone(), value, figure.target.to_owned(), baseline]
+        let also =
+            figure.also.as_ref().map(|(what, value)| format!("{what}: {} {}", rounded(*value), figure.unit));
+        let beside = also.map_or(baseline, |also| also.trim_end().to_owned());
+        [figure.figure.clone(), value, figure.target.to_owned(), beside]
     });
     let header = ["figure", "value", "target", "baseline in the same run"].map(str::to_owned);
     let table: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();

@@ -1,6 +1,7 @@
 //! What the kernel says of this process.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 /// Bytes of this process in memory (`/proc/self/statm`, whose second number counts pages).
@@ -25,10 +26,20 @@ pub fn peak_bytes(pid: u32) -> f64 {
 /// `/proc/self/task/*/schedstat` is in nanoseconds).
 #[must_use]
 pub fn cpu_time(thread: &str) -> Duration {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten().map(|task| task.path());
     let named =
-        tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(thread)));
-    let run = named.filter_map(|task| {
+        |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(thread));
+    tasks_time("/proc/self/task", named)
+}
+
+/// How long all threads of another process have run so far, those that have ended left out.
+#[must_use]
+pub fn cpu_time_of(pid: u32) -> Duration {
+    tasks_time(&format!("/proc/{pid}/task"), |_| true)
+}
+
+fn tasks_time(tasks: &str, which: impl Fn(&Path) -> bool) -> Duration {
+    let tasks = fs::read_dir(tasks).into_iter().flatten().flatten().map(|task| task.path());
+    let run = tasks.filter(|task| which(task)).filter_map(|task| {
         let numbers = fs::read_to_string(task.join("schedstat")).ok()?;
         numbers.split(' ').next()?.parse::<u64>().ok()
     });

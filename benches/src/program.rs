@@ -1,7 +1,8 @@
 //! `lbd` as a process of its own, on a store that this process serves.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -113,8 +114,20 @@ impl Served {
     /// # Errors
     /// What the system says.
     pub async fn speaker_on(&self, host: &Host, arguments: &[&str]) -> Result<Lbd> {
+        self.start_speaker(host, arguments, Stdio::null()).await
+    }
+
+    /// The same, with a log in a file of its own, which is empty at first.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn speaker_logging(&self, host: &Host, arguments: &[&str], log: &Path) -> Result<Lbd> {
+        self.start_speaker(host, arguments, File::create(log)?.into()).await
+    }
+
+    async fn start_speaker(&self, host: &Host, arguments: &[&str], log: Stdio) -> Result<Lbd> {
         let mut command = self.command(&["speaker", "--node-name", host.name(), "--insecure-membership"])?;
-        command.args(arguments);
+        command.args(arguments).stderr(log);
         Ok(Lbd(host.start(format!("the speaker of {}", host.name()), command).await?))
     }
 
@@ -159,6 +172,20 @@ impl Lbd {
     /// It has ended.
     pub fn kill(&mut self) -> Result<()> {
         Ok(self.0.child().kill()?)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&mut self) -> u32 {
+        self.0.child().id()
+    }
+
+    /// Whether it has not ended yet.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.0.child().try_wait()?.is_none())
     }
 
     /// The most bytes that it has had in memory so far.

@@ -19,6 +19,7 @@ mod pool_request;
 mod pool_status;
 mod preferred_node;
 mod rights;
+mod rolling_update;
 mod service_selector;
 mod speaker_failover;
 mod taken;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         ("preferred_node", preferred_node::cases()),
         ("service_selector", service_selector::cases()),
         ("speaker_failover", speaker_failover::cases()),
+        ("rolling_update", rolling_update::cases()),
         ("class", class::cases()),
         ("configuration_state", configuration_state::cases()),
         ("taken", taken::cases()),

@@ -20,14 +20,18 @@
 //! | [`lan`] | bridges and cables |
 //! | [`net`] | the netlink verbs |
 //! | [`client`] | somebody outside the cluster, who asks by ARP and fetches by HTTP |
+//! | [`connecting`] | new connections, one after another without end |
+//! | [`lasting`] | connections that are there already, and what becomes of them |
 //! | [`proxy`] | the stand-in for kube-proxy, and for pods |
 //! | [`watch`] | asking every millisecond who has an address |
 //! | [`simulated`] | a network in virtual time, by a seed |
 //! | `suite` | tests that run inside the sandbox (a feature) |
 
 pub mod client;
+pub mod connecting;
 pub mod host;
 pub mod lan;
+pub mod lasting;
 pub mod net;
 pub mod proxy;
 pub mod sandbox;

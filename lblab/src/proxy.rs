@@ -157,3 +157,30 @@ pub async fn run_datagram_pod(
     });
     started.await?.map_err(doing)
 }
+
+/// Runs a pod on `host` that says back whatever it is told, on each connection for as long as that lasts. It runs until
+/// the host ends or it is aborted.
+///
+/// # Errors
+/// What the kernel says.
+pub async fn run_echo_pod(host: &Host, address: impl Into<SocketAddr>) -> Result<AbortHandle, LabError> {
+    let at = address.into();
+    own(host, at.ip()).await?;
+    let doing = LabError::io(format!("running a pod at {at} on {}", host.name()));
+    let started = host.run(move || async move {
+        let listener = TcpListener::bind(at).await?;
+        let accept = async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::task::spawn_local(echo(client));
+            }
+        };
+        Ok(tokio::task::spawn_local(accept).abort_handle())
+    });
+    started.await?.map_err(doing)
+}
+
+async fn echo(mut client: TcpStream) {
+    let (mut from, mut to) = client.split();
+    // The client may hang up when it likes.
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+}

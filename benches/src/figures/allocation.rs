@@ -143,6 +143,7 @@ pub fn measure() -> Vec<Figure> {
         unit: "ms",
         target,
         baseline,
+        also: None,
     };
     vec![
         ms(
@@ -160,6 +161,7 @@ pub fn measure() -> Vec<Figure> {
             unit: "µs",
             target: "under 1 µs",
             baseline: Some(("linear walk of a full /16".to_owned(), walk_of_full_pool())),
+            also: None,
         },
         ms("adopting 100,000 held addresses", adopted.as_secs_f64() * 1e3, "under 200 ms", None),
         Figure {
@@ -168,6 +170,7 @@ pub fn measure() -> Vec<Figure> {
             unit: "µs",
             target: "as of one of 10",
             baseline: Some(("of one of 10".to_owned(), change(10))),
+            also: None,
         },
         Figure {
             figure: "memory for each held address, of 1,000,000".to_owned(),
@@ -175,6 +178,7 @@ pub fn measure() -> Vec<Figure> {
             unit: "bytes",
             target: "under 150 bytes",
             baseline: None,
+            also: None,
         },
     ]
 }

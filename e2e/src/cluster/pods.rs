@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use kube::api::DeleteParams;
 use lblab::proxy::{run_datagram_pod, run_pod};
 use serde_json::json;
 use tokio::task::AbortHandle;
 
 use super::Cluster;
 use crate::Result;
-use crate::object::Object;
+use crate::object::{Object, api};
 
 /// A pod that runs.
 #[derive(Debug)]
@@ -75,6 +76,16 @@ impl Cluster {
             "conditions": [{"type": "Ready", "status": ready}],
         });
         self.patch_status("Pod", name, status).await.map(drop)
+    }
+
+    /// Tells a pod to end, as whoever deletes it does: it is terminating, and serves until [`Cluster::end_pod`].
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn terminate_pod(&self, name: &str) -> Result {
+        let parameters = DeleteParams::default().grace_period(30);
+        api(&self.client, "Pod", "default").delete(name, &parameters).await?;
+        Ok(())
     }
 
     /// Ends a pod, and waits until its object is gone.
