@@ -1,7 +1,7 @@
 //! The part of `lbd run` that answers, alone or together with other hosts.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use kube::Client;
@@ -29,7 +29,11 @@ pub(super) struct Answering {
 
 impl Answering {
     /// Begins to listen; nothing where this process has no right to it.
-    pub(super) fn start(arguments: &RunArguments, node: &str) -> Result<Option<Self>, Failure> {
+    pub(super) fn start(
+        arguments: &RunArguments,
+        node: &str,
+        own: &BTreeSet<IpAddr>,
+    ) -> Result<Option<Self>, Failure> {
         let carrier = match &arguments.peers[..] {
             [] => None,
             _ => Some(arguments.together.carrier(node)?),
@@ -43,7 +47,9 @@ impl Answering {
         let members = carrier.map(Carrier::start).transpose()?;
         if let Some((carrier, _)) = &members {
             let at = |address| SocketAddr::new(address, carrier.port());
-            carrier.set_contacts(arguments.peers.iter().copied().map(at).collect::<BTreeSet<_>>());
+            // One list does for all hosts.
+            let others = arguments.peers.iter().copied().filter(|peer| !own.contains(peer));
+            carrier.set_contacts(others.map(at).collect::<BTreeSet<_>>());
         }
         let rules = Rules {
             without_slices: WithoutSlices::Served,

@@ -7,6 +7,8 @@ mod exchange;
 mod files;
 mod show;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -48,7 +50,7 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let node = arguments.node_name.clone().unwrap_or_else(host::name);
     // The objects are there before anybody decides: their order breaks ties.
     files.look(&store, &show);
-    register(store.client(), &node).await;
+    let own = register(store.client(), &node).await;
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn_local(show.clone().follow(store.client()));
@@ -61,7 +63,7 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let (says, said) = mpsc::unbounded_channel();
     let (listener, news) = mpsc::unbounded_channel();
     let beside = Beside { news: listener, says: said };
-    let answering = Answering::start(arguments, &node)?;
+    let answering = Answering::start(arguments, &node, &own)?;
     let hears_others = answering.as_ref().is_some_and(Answering::hears_others);
     let exchange =
         Exchange::new(store.client(), settings, show.clone(), arguments.state_dir.as_deref(), says.clone());
@@ -120,8 +122,8 @@ async fn serve(arguments: &RunArguments) -> Outcome {
 }
 
 /// This host as a node, so that it is a candidate for every address, and so that its own addresses and those of
-/// its gateways are given to nobody.
-async fn register(client: Client, name: &str) {
+/// its gateways are given to nobody. Returns its own addresses.
+async fn register(client: Client, name: &str) -> BTreeSet<IpAddr> {
     let host = HostAddresses::read().await.unwrap_or_else(|error| {
         warn(&format!("this host's own addresses are not known: {error}. A Service may get one of them"));
         HostAddresses::default()
@@ -148,4 +150,5 @@ async fn register(client: Client, name: &str) {
             }
         }
     }
+    host.own
 }

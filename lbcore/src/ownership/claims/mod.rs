@@ -51,7 +51,9 @@ impl Default for Failback {
 /// A node that should take an address over has to claim it within this time: it may not know of it yet, or be cut off
 /// from what it would know it by. Then the next one takes it.
 pub const PATIENCE: Duration = Duration::from_secs(1);
-/// The first wait before an address is taken from a living node once more; it doubles each time.
+/// So often an address may be taken from living nodes without a wait: nodes are drained one after another, or pods move.
+const FREE: u32 = 3;
+/// The first wait before it is taken once more; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// After so long without that the waits begin anew.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Cause, Claims, FIRST_WAIT, Failback, LONGEST_WAIT, PATIENCE, QUIET, Verdict, standing_of};
+use super::{Cause, Claims, FIRST_WAIT, FREE, Failback, LONGEST_WAIT, PATIENCE, QUIET, Verdict, standing_of};
 use crate::ownership::{Ownership, Standing};
 
 impl Claims {
@@ -155,12 +155,15 @@ impl Claims {
         now: Duration,
     ) -> Verdict {
         let from = holder.filter(|holder| *holder != self.me);
-        if let Some(from) = from {
+        // That its speaker ends a node says itself, and all hear the same.
+        let is_leaving =
+            from.and_then(|from| standing_of(ownership, from)).is_some_and(|standing| !standing.staying);
+        if let Some(from) = from.filter(|_| !is_leaving) {
             let (times, last) = self.takes.get(&address).copied().unwrap_or_default();
             let times = if now > last + QUIET { 0 } else { times };
-            let wait = match times {
-                0 => Duration::ZERO,
-                more => (FIRST_WAIT * 2_u32.saturating_pow(more - 1)).min(LONGEST_WAIT),
+            let wait = match times.checked_sub(FREE) {
+                None => Duration::ZERO,
+                Some(more) => (FIRST_WAIT * 2_u32.saturating_pow(more)).min(LONGEST_WAIT),
             };
             // Two that see it differently would take it from each other for ever.
             if now < last + wait {

@@ -189,6 +189,7 @@ impl Speaker {
         if !std::mem::replace(&mut team.began, true) {
             team.starting = Some(team.now + STARTING);
         }
+        self.mark_all();
         (self.all_addresses(), stood_still)
     }
 
@@ -226,8 +227,7 @@ impl Speaker {
             touched.extend(self.end_returning(&name));
         }
         if has_started {
-            let names: Vec<String> = self.nodes().map(str::to_owned).collect();
-            touched.extend(names.iter().flat_map(|name| self.mark(name)));
+            touched.extend(self.mark_all());
         }
         if shares {
             touched.extend(self.share());
@@ -329,6 +329,11 @@ impl Speaker {
         }
         self.mark(&me);
         self.owned.keys().copied().collect()
+    }
+
+    fn mark_all(&mut self) -> BTreeSet<IpAddr> {
+        let names: Vec<String> = self.nodes().map(str::to_owned).collect();
+        names.iter().flat_map(|name| self.mark(name)).collect()
     }
 
     /// What is known of a node apart from its object, put on it.
