@@ -309,7 +309,7 @@ impl Cluster {
     pub(crate) fn answering(members: &Members<Speaking>, address: IpAddr) -> Vec<Place> {
         let answers = |node: &Place| {
             let running = members.nodes[*node].as_ref().filter(|_| members.runs(*node));
-            running.is_some_and(|running| running.process.answers().contains(&address))
+            running.is_some_and(|it| it.process.permitted && it.process.speaker.owns(address))
         };
         (0..members.nodes.len()).filter(answers).collect()
     }
