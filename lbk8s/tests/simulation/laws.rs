@@ -118,10 +118,15 @@ impl Watcher {
         for service in 0..self.services {
             let address = address(service);
             let answering: BTreeSet<Place> = Cluster::answering(members, address).into_iter().collect();
-            let mut double = false;
+            // Others may hear both of two that do not hear each other: these cannot know.
+            let hear = |one: &Place, other: &Place| {
+                one < other
+                    && !members.network.is_cut(*one, *other)
+                    && !members.network.is_cut(*other, *one)
+            };
+            let double = answering.iter().any(|one| answering.iter().any(|other| hear(one, other)));
             for component in &components {
                 let here: Vec<Place> = component.intersection(&answering).copied().collect();
-                double |= here.len() > 1;
                 let key = (address, *component.first().unwrap());
                 let knows = |node: &Place| {
                     let running = members.nodes[*node].as_ref();
@@ -153,7 +158,7 @@ impl Watcher {
         }
     }
 
-    /// At rest exactly one answers for each, among those that can hear each other.
+    /// At rest exactly one answers for each, among those that can hear each other; no way is cut in part then.
     pub(crate) fn at_rest(&self, members: &Members<Speaking>) {
         let components = components(members);
         for service in 0..self.services {
