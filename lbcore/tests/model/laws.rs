@@ -9,6 +9,9 @@ use crate::world::{Action, Left, Rules, World};
 /// So many ticks after everything was heard a world is at rest: each node was waited for, and once more.
 const REST: u32 = 12;
 
+/// No world takes more steps than this to come to rest.
+const MOST: usize = 1000;
+
 /// What the step from one world to the next means for the laws that look back, and whether it breaks one.
 pub(crate) fn follow(
     before: &World,
@@ -100,6 +103,9 @@ pub(crate) fn come_to_rest(
         hold(&after, machines, rules)?;
         way.push(world);
         world = after;
+        if way.len() > MOST {
+            return Err("it never comes to rest: one answer leads to the next".to_owned());
+        }
         if rested.contains(&world) {
             rested.extend(way);
             return Ok(world);

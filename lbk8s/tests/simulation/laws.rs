@@ -120,9 +120,7 @@ impl Watcher {
             let answering: BTreeSet<Place> = Cluster::answering(members, address).into_iter().collect();
             // Others may hear both of two that do not hear each other: these cannot know.
             let hear = |one: &Place, other: &Place| {
-                one < other
-                    && !members.network.is_cut(*one, *other)
-                    && !members.network.is_cut(*other, *one)
+                one < other && !members.network.is_cut(*one, *other) && !members.network.is_cut(*other, *one)
             };
             let double = answering.iter().any(|one| answering.iter().any(|other| hear(one, other)));
             for component in &components {
