@@ -295,7 +295,11 @@ impl Speaker {
             Change::Facts(name, _) if self.tells_itself(&name) => BTreeSet::new(),
             Change::Facts(name, interfaces) => self.set_interfaces(name, interfaces),
             Change::OwnFacts(interfaces) => self.set_own_interfaces(interfaces),
-            Change::MemberUp(name) => self.set_alive(&name),
+            Change::MemberUp(name) => {
+                let (touched, again) = self.set_alive(&name);
+                effects = again;
+                touched
+            }
             Change::MemberDown(name) => {
                 let (touched, again) = self.set_gone(&name);
                 effects = again;

@@ -12,6 +12,7 @@ use lblab::simulated::{Place, Weather};
 use lbnet::membership::{Event, Membership, Settings};
 use serde_json::{Value, json};
 
+use crate::laws::epochs_grow;
 use crate::world::{advertisement, announced, config_change, holding, pool};
 
 /// A speaker, as its edge would run it.
@@ -21,6 +22,12 @@ pub(crate) struct Speaking {
     permitted: bool,
     /// Addresses that it took, with the epoch and the cause, until they are looked at.
     pub(crate) taken: Vec<(IpAddr, Option<Cause>)>,
+    /// The Services of which it told the LAN where their addresses are, by number, each time that it did.
+    pub(crate) announced: Vec<usize>,
+    /// Under which epoch it claimed each of them last.
+    pub(crate) epochs: BTreeMap<usize, u64>,
+    /// The same of others, by name, as far as they have told.
+    pub(crate) heard: BTreeMap<(String, usize), u64>,
     /// How often it told the LAN of an address once more.
     pub(crate) again: u64,
 }
@@ -30,13 +37,23 @@ impl Speaking {
         for effect in self.speaker.apply(change) {
             match effect {
                 Effect::Owner { address, why, .. } => self.taken.push((address, why)),
-                Effect::AnnounceAgain { .. } => self.again += 1,
-                Effect::Announce { .. }
-                | Effect::Withdraw { .. }
-                | Effect::Nobody { .. }
-                | Effect::Overlap { .. } => {}
+                Effect::AnnounceAgain { address } => {
+                    self.again += 1;
+                    self.announced.push(service(address));
+                }
+                Effect::Announce { address, .. } => self.announced.push(service(address)),
+                Effect::Withdraw { .. } | Effect::Nobody { .. } | Effect::Overlap { .. } => {}
             }
         }
+    }
+
+    /// Takes in what another one tells of itself.
+    fn hear(&mut self, member: &Membership, name: &str) {
+        let told = member.records(name).map(Told::read).unwrap_or_default();
+        let claims =
+            told.claims.iter().map(|(address, epoch)| ((name.to_owned(), service(*address)), *epoch));
+        self.heard.extend(claims);
+        self.apply(Change::Member(name.to_owned(), Box::new(told)));
     }
 
     /// The addresses that are answered, while the process runs.
@@ -48,19 +65,15 @@ impl Speaking {
 impl Process for Speaking {
     fn happened(&mut self, member: &mut Membership, event: &Event, now: Now) {
         self.speaker.set_clock(now.since);
-        let told = |member: &Membership, name: &str| {
-            let records = member.records(name).cloned().unwrap_or_default();
-            Change::Member(name.to_owned(), Box::new(Told::read(&records)))
-        };
         match event {
             Event::Up { name, restarted } => {
                 self.apply(Change::MemberUp(name.clone()));
                 if !restarted {
-                    self.apply(told(member, name));
+                    self.hear(member, name);
                 }
             }
             Event::Down { name, .. } => self.apply(Change::MemberDown(name.clone())),
-            Event::Table { name } => self.apply(told(member, name)),
+            Event::Table { name } => self.hear(member, name),
             Event::StoodStill(_) => {
                 self.permitted = false;
                 self.apply(Change::StoodStill);
@@ -77,7 +90,15 @@ impl Process for Speaking {
     fn wake(&mut self, member: &mut Membership, now: Now) {
         self.speaker.set_clock(now.since);
         self.apply(Change::Time(now.since));
-        member.publish(self.speaker.records_to_tell(), now.clock);
+        let records = self.speaker.records_to_tell();
+        if records.is_empty() {
+            return;
+        }
+        let before = Told::read(member.published()).claims;
+        member.publish(records, now.clock);
+        let own = Told::read(member.published()).claims;
+        epochs_grow(member, &before, &own);
+        self.epochs.extend(own.into_iter().map(|(address, epoch)| (service(address), epoch)));
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -94,8 +115,16 @@ pub(crate) struct Cluster {
     changes: Vec<(Duration, Place, Change)>,
     /// Nodes that do not hear of changes for the time being, and what they miss.
     cut_off: BTreeMap<Place, Vec<Change>>,
+    /// Nodes that are slow, and when they stop short next.
+    slow: BTreeSet<Place>,
+    stumble: Duration,
     failback: Failback,
 }
+
+/// A slow node stops short so often,
+const STUMBLES: Duration = Duration::from_millis(200);
+/// and for so many milliseconds at most: less than what it would take for a standstill.
+const SLOW: u64 = 150;
 
 fn node_object(node: Place, drained: bool) -> Value {
     let annotations = if drained { json!({"lbd.io/drain": "true"}) } else { json!({}) };
@@ -119,6 +148,13 @@ pub(crate) fn address(service: usize) -> IpAddr {
     IpAddr::from([10, 0, u8::try_from(service / 250).unwrap(), u8::try_from(service % 250 + 1).unwrap()])
 }
 
+/// The number of the Service that has an address.
+fn service(address: IpAddr) -> usize {
+    let IpAddr::V4(v4) = address else { panic!("{address} is of no Service") };
+    let [_, _, high, low] = v4.octets();
+    usize::from(high) * 250 + usize::from(low) - 1
+}
+
 impl Cluster {
     pub(crate) fn new(
         nodes: usize,
@@ -132,6 +168,8 @@ impl Cluster {
             objects: BTreeMap::new(),
             changes: Vec::new(),
             cut_off: BTreeMap::new(),
+            slow: BTreeSet::new(),
+            stumble: Duration::ZERO,
             failback: Failback::default(),
         };
         cluster.store(pool("default", 0, &["10.0.0.0/16"]));
@@ -184,30 +222,65 @@ impl Cluster {
         }
     }
 
-    /// A new process on a node. It has read all objects there are.
+    /// Everything that a node does comes late from now on, or no more.
+    pub(crate) fn set_slow(&mut self, node: Place, slow: bool) {
+        if slow {
+            self.slow.insert(node);
+        } else {
+            self.slow.remove(&node);
+        }
+    }
+
+    fn slow_ones_stumble(&mut self) {
+        if self.members.now < self.stumble {
+            return;
+        }
+        self.stumble = self.members.now + STUMBLES;
+        for node in self.slow.clone() {
+            let time = Duration::from_millis(1 + self.members.network.draw(SLOW));
+            if self.members.runs(node) {
+                self.members.stand_still(node, time);
+            }
+        }
+    }
+
+    /// A new process on a node. It reads all objects there are, as soon as the API answers it.
     pub(crate) fn start(&mut self, node: Place) {
         let rules = Rules {
             without_slices: WithoutSlices::Served,
             together: Some(self.failback),
             ..Rules::default()
         };
-        let mut speaking =
-            Speaking { speaker: Speaker::new(name(node), rules), permitted: false, taken: vec![], again: 0 };
-        for object in self.objects.values() {
-            speaking.apply(change(object));
+        let mut speaking = Speaking {
+            speaker: Speaker::new(name(node), rules),
+            permitted: false,
+            taken: vec![],
+            announced: vec![],
+            epochs: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            again: 0,
+        };
+        speaking.speaker.count_from(u64::try_from(self.members.now.as_micros()).unwrap());
+        let listed = self.objects.values().map(change).chain([Change::Synced]);
+        let is_cut_off = self.cut_off.contains_key(&node);
+        if is_cut_off {
+            self.cut_off.insert(node, listed.collect());
+        } else {
+            listed.for_each(|change| speaking.apply(change));
         }
-        speaking.apply(Change::Synced);
         speaking.apply(Change::OwnFacts(vec![interface()]));
         self.changes.retain(|(_, to, _)| *to != node);
         self.members.start(node, 0..self.members.nodes.len(), speaking);
         let facts = json!({"interfaces": [{"name": "eth0", "mac": "", "subnets": ["10.0.0.0/8"]}]});
-        self.members.publish(
-            node,
-            vec![
-                (FACTS.to_owned(), Some(facts.to_string().into_bytes())),
-                (READY.to_owned(), Some(Vec::new())),
-            ],
-        );
+        self.members.publish(node, vec![(FACTS.to_owned(), Some(facts.to_string().into_bytes()))]);
+        if !is_cut_off {
+            self.is_ready(node);
+        }
+    }
+
+    /// A node knows the world, and says so.
+    fn is_ready(&mut self, node: Place) {
+        self.members.publish(node, vec![(READY.to_owned(), Some(Vec::new()))]);
     }
 
     /// The process of a node is told to end: it waits until others have what it has.
@@ -238,7 +311,7 @@ impl Cluster {
     pub(crate) fn answering(members: &Members<Speaking>, address: IpAddr) -> Vec<Place> {
         let answers = |node: &Place| {
             let running = members.nodes[*node].as_ref().filter(|_| members.runs(*node));
-            running.is_some_and(|running| running.process.answers().contains(&address))
+            running.is_some_and(|it| it.process.permitted && it.process.speaker.owns(address))
         };
         (0..members.nodes.len()).filter(answers).collect()
     }
@@ -247,7 +320,9 @@ impl Cluster {
     pub(crate) fn run(&mut self, time: Duration, mut look: impl FnMut(&Members<Speaking>)) {
         let end = self.members.now + time;
         while self.members.now < end {
-            let next = self.changes.iter().map(|(at, _, _)| *at).min().unwrap_or(end).min(end);
+            self.slow_ones_stumble();
+            let stumble = if self.slow.is_empty() { end } else { self.stumble };
+            let next = self.changes.iter().map(|(at, _, _)| *at).min().unwrap_or(end).min(end).min(stumble);
             let pause = next.saturating_sub(self.members.now);
             self.members.run_and(pause, &mut look);
             let now = self.members.now;
@@ -256,9 +331,13 @@ impl Cluster {
             for (at, node, change) in std::mem::replace(&mut self.changes, later) {
                 let told = self.members.with(node, |speaking, _, _| speaking.apply(change.clone()));
                 // Who stands still hears of it when it goes on.
+                if told.is_some() && matches!(change, Change::Synced) {
+                    self.is_ready(node);
+                }
                 if told.is_none() && self.members.nodes[node].is_some() {
                     self.changes.push((at.max(now) + Duration::from_millis(20), node, change));
                 }
+                look(&self.members);
             }
             look(&self.members);
         }

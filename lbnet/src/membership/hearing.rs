@@ -42,8 +42,10 @@ impl Membership {
             self.greet_stranger(incoming);
             return;
         }
-        if !is_to_us || datagram.echo < peer.proof {
-            // Of this process, but no answer to us: it does not know us yet, or it was long on its way.
+        let is_deaf = peer.is_deaf(datagram.echo, self.settings.silence() * 2, now);
+        if !is_to_us || datagram.echo < peer.proof || is_deaf {
+            // Of this process, but no answer to us: it does not know us yet, or it was long on its way, or nothing of ours
+            // comes to it.
             self.counters.stale += 1;
             self.greet_stranger(incoming);
             return;
@@ -69,6 +71,7 @@ impl Membership {
             peer.at = None;
         }
         peer.state = State::Alive;
+        peer.unheard.take_if(|(number, _)| *number <= datagram.echo);
         let on_segment = matches!(datagram.body, Body::OnSegment { .. });
         peer.was_at(incoming.from, on_segment, self.settings.silence(), now);
         peer.heard = Some(now);

@@ -389,6 +389,7 @@ impl Membership {
         let proof = self.sequence + 1;
         let Some(peer) = self.peers.get_mut(name).filter(|peer| peer.state == State::Alive) else { return };
         peer.state = State::Down;
+        peer.unheard = None;
         (peer.watched, peer.watches) = (false, false);
         // It may come back, but not by what it said before.
         peer.proof = proof;

@@ -34,6 +34,9 @@ pub(super) struct Peer {
     pub(super) numbers: Replay,
     /// It has to repeat this number of ours, or a later one, to prove that it lives.
     pub(super) proof: u64,
+    /// The first number that was sent to it since it repeated one, and when that was: if it goes on repeating older ones, it
+    /// may be heard here and hear nothing.
+    pub(super) unheard: Option<(u64, Instant)>,
     pub(super) state: State,
     /// When it last proved that it lives.
     pub(super) heard: Option<Instant>,
@@ -70,6 +73,7 @@ impl Peer {
             session: 0,
             numbers: Replay::default(),
             proof,
+            unheard: None,
             stamp: Stamp::default(),
             state: State::Unknown,
             heard: None,
@@ -115,9 +119,16 @@ impl Peer {
         }
     }
 
+    /// Whether a datagram that repeats this number is no sign that it hears this node: what was sent to it long enough ago
+    /// has not come to it.
+    pub(super) fn is_deaf(&self, echo: u64, patience: Duration, now: Instant) -> bool {
+        self.unheard.is_some_and(|(number, at)| echo < number && now.saturating_duration_since(at) > patience)
+    }
+
     /// Another process of it speaks.
     pub(super) fn restart(&mut self, session: Session) {
         self.session = session;
+        self.unheard = None;
         self.numbers = Replay::default();
         self.stamp = Stamp::default();
         self.table.restart();

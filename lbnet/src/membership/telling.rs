@@ -28,9 +28,11 @@ impl Membership {
     }
 
     fn send_to(&mut self, name: &str, places: &[SocketAddr], body: Body<'_>) {
+        let (next, now) = (self.sequence + 1, self.ticked);
         let Some(peer) = self.peers.get_mut(name) else { return };
         if peer.state == State::Alive {
             peer.unanswered = 0;
+            peer.unheard.get_or_insert((next, now));
         }
         let (session, echo, have, watch) =
             (peer.session, peer.numbers.highest(), peer.table.version(), peer.watches);

@@ -61,6 +61,7 @@ impl Membership {
             peer.proof = self.sequence + 1;
             if peer.state == State::Alive {
                 peer.heard_here = now;
+                peer.unheard = None;
                 names.insert(name.clone());
             }
         }

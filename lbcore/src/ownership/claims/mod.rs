@@ -51,6 +51,8 @@ impl Default for Failback {
 /// A node that should take an address over has to claim it within this time: it may not know of it yet, or be cut off
 /// from what it would know it by. Then the next one takes it.
 pub const PATIENCE: Duration = Duration::from_secs(1);
+/// If it did not, there may be more that do not know of it: each further one has less time.
+const FURTHER_PATIENCE: Duration = Duration::from_millis(250);
 /// So often an address may be taken from living nodes without a wait: nodes are drained one after another, or pods move.
 const FREE: u32 = 3;
 /// The first wait before it is taken once more; it doubles each time.
@@ -169,6 +171,13 @@ struct Expected {
     since: Duration,
     /// Those that were expected before, and did not.
     late: BTreeSet<String>,
+}
+
+impl Expected {
+    /// How long it is waited for.
+    fn patience(&self) -> Duration {
+        if self.late.is_empty() { PATIENCE } else { FURTHER_PATIENCE }
+    }
 }
 
 impl Claims {

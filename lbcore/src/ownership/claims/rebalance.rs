@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Claims, Failback, Offers, PATIENCE, standing_of};
+use super::{Claims, Failback, Offers, standing_of};
 use crate::ownership::{Ownership, rendezvous};
 
 /// Addresses that go together, their holder, and the nodes that are as good as it.
@@ -128,7 +128,7 @@ impl Claims {
             && best.is_some()
             && standing_of(ownership, &to) == best;
         let expected = self.expected.get(&address).filter(|expected| expected.node == to);
-        let is_late = expected.is_some_and(|expected| now >= expected.since + PATIENCE);
+        let is_late = expected.is_some_and(|expected| now >= expected.since + expected.patience());
         if is_as_good && !is_late {
             return Some(to);
         }

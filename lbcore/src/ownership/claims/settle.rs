@@ -56,9 +56,9 @@ impl Claims {
         if successor == self.me {
             return self.take(address, holder.as_deref(), ownership, now);
         }
-        let waited = self.expected.get(&address).map(|expected| now.saturating_sub(expected.since));
+        let until = self.expected.get(&address).map(|expected| expected.since + expected.patience());
         self.set_owner(address, Some(&successor));
-        self.wake_at(address, now + PATIENCE.saturating_sub(waited.unwrap_or_default()));
+        self.wake_at(address, until.unwrap_or(now + PATIENCE).max(now));
         let is_holder = holder.as_deref() == Some(&*self.me);
         let is_fit = ownership.candidates.iter().any(|candidate| candidate.node == self.me);
         let unfit = (is_holder && !is_fit).then(|| *self.unfit.entry(address).or_insert(now));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Claims, Expected, Failback, PATIENCE};
+use super::{Claims, Expected, Failback};
 use crate::ownership::{Candidate, Ownership};
 
 impl Claims {
@@ -17,7 +17,7 @@ impl Claims {
         now: Duration,
     ) -> String {
         if let Some(expected) = self.expected.get_mut(&address)
-            && now >= expected.since + PATIENCE
+            && now >= expected.since + expected.patience()
         {
             expected.late.insert(expected.node.clone());
         }

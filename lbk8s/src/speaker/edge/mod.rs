@@ -268,6 +268,7 @@ impl Running {
             layer2,
             settings,
         };
+        running.speaker.count_from(u64::try_from(running.began.as_microsecond()).unwrap_or_default());
         if let Some(last) = last {
             running.places.clone_from(&last.places);
             let records = running.speaker.recall(last);

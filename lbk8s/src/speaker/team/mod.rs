@@ -26,7 +26,7 @@ const RETURNING: Duration = Duration::from_millis(1500);
 
 /// When many start at once, the first of them to be ready waits for the others for so long: they would have to take their
 /// share from it.
-const STARTING: Duration = Duration::from_secs(1);
+const STARTING: Duration = Duration::from_millis(500);
 /// Others that start at the same time are waited for before the share of each is worked out.
 const GATHERING: Duration = Duration::from_millis(500);
 
@@ -63,6 +63,13 @@ pub(super) struct Team {
     sharing: Option<Duration>,
     /// What this speaker claimed before it was restarted is told to the others.
     held: BTreeSet<IpAddr>,
+    /// What those that are not heard any more had then.
+    had: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// What this speaker has given up lately, until when that is on record, and how often it has given anything up.
+    ceded: BTreeMap<IpAddr, Duration>,
+    cessions: u64,
+    /// The same of others, as they told it last.
+    others_ceded: BTreeMap<String, Table>,
     /// What it offers, as it was told last.
     offers: Offers,
     pub(super) history: History,
@@ -95,6 +102,10 @@ impl Team {
             met: BTreeSet::new(),
             sharing: None,
             held: BTreeSet::new(),
+            had: BTreeMap::new(),
+            ceded: BTreeMap::new(),
+            cessions: 0,
+            others_ceded: BTreeMap::new(),
             offers: Offers::new(),
             history: History::default(),
             joined: false,
@@ -202,6 +213,13 @@ impl Speaker {
         }
     }
 
+    /// What this process gives up is numbered from here on: a number that is higher than those of the process before it.
+    pub fn count_from(&mut self, first: u64) {
+        if let Some(team) = &mut self.team {
+            team.cessions = first;
+        }
+    }
+
     /// It is so late now, for whatever comes next.
     pub fn set_clock(&mut self, now: Duration) {
         if let Some(team) = &mut self.team {
@@ -244,13 +262,17 @@ impl Speaker {
         touched
     }
 
-    pub(super) fn set_alive(&mut self, name: &str) -> BTreeSet<IpAddr> {
+    /// A member is heard; the addresses that are touched, and what is to be told of ours that it had: it may have answered for
+    /// them until a moment ago, and told the LAN so.
+    pub(super) fn set_alive(&mut self, name: &str) -> (BTreeSet<IpAddr>, Vec<Effect>) {
         if self.rules.members_are_nodes && self.nodes().all(|known| known != name) {
             let labels = Labels::from([("kubernetes.io/hostname", name)]);
             self.set_node(Node { name: name.to_owned(), labels, ..Node::default() });
         }
-        let Some(team) = &mut self.team else { return BTreeSet::new() };
-        if team.alive.insert(name.to_owned()) { self.mark(name) } else { BTreeSet::new() }
+        let Some(team) = &mut self.team else { return Default::default() };
+        let had = team.had.remove(name).unwrap_or_default();
+        let touched = if team.alive.insert(name.to_owned()) { self.mark(name) } else { BTreeSet::new() };
+        (touched, self.announce_again(had))
     }
 
     /// A member is not heard any more; the addresses that are touched, and what is to be told of ours that it had too.
@@ -264,6 +286,7 @@ impl Speaker {
         }
         let was_alive = team.alive.remove(name);
         let (mut touched, had) = team.claims.set_gone(name);
+        team.had.insert(name.to_owned(), had.clone());
         if was_alive {
             touched.extend(self.mark(name));
         }
@@ -283,7 +306,10 @@ impl Speaker {
             return Default::default();
         }
         let is_returning = !told.ready && !told.held.is_empty();
-        let (mut touched, given_up) = if is_returning {
+        let known = team.others_ceded.insert(name.to_owned(), told.ceded.clone()).unwrap_or_default();
+        let ceded = told.ceded.into_iter().filter(|(address, number)| known.get(address) != Some(number));
+        let ceded: BTreeSet<IpAddr> = ceded.map(|(address, _)| address).collect();
+        let (mut touched, mut given_up) = if is_returning {
             team.returning.entry(name.to_owned()).or_insert(Some(team.now + RETURNING));
             let held = if team.is_returning(name) { told.held } else { Table::new() };
             team.claims.set_returning(name, held)
@@ -291,6 +317,7 @@ impl Speaker {
             team.returning.remove(name);
             team.claims.set(name, told.claims)
         };
+        given_up.extend(ceded);
         touched.extend(team.claims.set_offers(name, told.offers));
         let claimed = team.claims.of(name).cloned().unwrap_or_default();
         for (address, cause) in told.causes {

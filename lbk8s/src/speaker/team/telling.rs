@@ -1,22 +1,28 @@
 //! What this speaker tells the others, as it changes.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use lbcore::ServiceKey;
 use lbcore::ownership::claims::Table;
 
-use super::told::{CLAIM, DRAINED, FAILING, HELD, OFFER, Record, claim};
+use super::told::{CEDED, CLAIM, DRAINED, FAILING, HELD, OFFER, Record, claim};
 use super::{Speaker, Team};
+
+/// Everybody who can be heard has heard of it within this time.
+const CEDED_FOR: Duration = Duration::from_secs(10);
 
 impl Team {
     /// The records that have changed since the last call.
     pub(super) fn changed_records(&mut self, me: &str) -> Vec<Record> {
-        let claims = self.claims.changed_own().into_iter().map(|(address, epoch)| {
+        let changed = self.claims.changed_own();
+        let mut records = self.ceded_records(&changed);
+        let claims = changed.into_iter().map(|(address, epoch)| {
             let cause =
                 self.causes.get(&address).filter(|(of, _)| Some(*of) == epoch).map(|(_, cause)| cause);
             (format!("{CLAIM}{address}"), epoch.map(|epoch| claim(epoch, cause)))
         });
-        let mut records: Vec<Record> = claims.collect();
+        records.extend(claims);
         if self.joined {
             // From now on its claims speak for themselves.
             let held = std::mem::take(&mut self.held).into_iter();
@@ -34,6 +40,24 @@ impl Team {
         records
             .extend(failing.difference(&self.told_failing).map(|service| (key(service), Some(Vec::new()))));
         self.told_failing = failing;
+        records
+    }
+
+    /// What this speaker has given up is on record for a while: the next owner may not have heard yet that it was claimed, and
+    /// is to have the last word with the LAN all the same.
+    fn ceded_records(&mut self, changed: &[(IpAddr, Option<u64>)]) -> Vec<Record> {
+        let key = |address: &IpAddr| format!("{CEDED}{address}");
+        let over: Vec<IpAddr> =
+            self.ceded.iter().filter(|(_, until)| **until <= self.now).map(|(address, _)| *address).collect();
+        let mut records: Vec<Record> = over.iter().map(|address| (key(address), None)).collect();
+        for address in over {
+            self.ceded.remove(&address);
+        }
+        for (address, _) in changed.iter().filter(|(_, epoch)| epoch.is_none()) {
+            self.cessions += 1;
+            self.ceded.insert(*address, self.now + CEDED_FOR);
+            records.push((key(address), Some(claim(self.cessions, None))));
+        }
         records
     }
 

@@ -22,6 +22,7 @@ pub(super) const FAILING: &str = "failing/";
 pub(super) const CLAIM: &str = "claim/";
 pub(super) const OFFER: &str = "offer/";
 pub(super) const HELD: &str = "held/";
+pub(super) const CEDED: &str = "ceded/";
 /// A record for the others: its key, and what it says; nothing if it is to go.
 pub type Record = (String, Option<Vec<u8>>);
 
@@ -36,6 +37,8 @@ pub struct Told {
     pub offers: Offers,
     /// What it claimed before it was restarted.
     pub held: Table,
+    /// What it has ceased to answer for lately, with a number that is another one each time.
+    pub ceded: Table,
     /// Its addresses are to go elsewhere.
     pub drained: bool,
     /// The word by which somebody asked it last for an even spread.
@@ -75,6 +78,7 @@ impl Told {
             causes: under(CLAIM).filter_map(cause).collect(),
             offers: under(OFFER).filter_map(to).collect(),
             held: under(HELD).filter_map(epoch).collect(),
+            ceded: under(CEDED).filter_map(epoch).collect(),
             drained: records.contains_key(DRAINED),
             rebalance: records.get(REBALANCE).cloned(),
             failing: records.keys().filter_map(|key| key.strip_prefix(FAILING)?.parse().ok()).collect(),
