@@ -18,11 +18,14 @@ mod pool_choice;
 mod pool_request;
 mod pool_status;
 mod preferred_node;
+mod restarts;
 mod rights;
 mod rolling_update;
 mod service_selector;
 mod speaker_failover;
+mod spread;
 mod taken;
+mod two_lans;
 
 use crate::case::Case;
 
@@ -43,6 +46,9 @@ pub fn all() -> Vec<Case> {
         ("preferred_node", preferred_node::cases()),
         ("service_selector", service_selector::cases()),
         ("speaker_failover", speaker_failover::cases()),
+        ("two_lans", two_lans::cases()),
+        ("restarts", restarts::cases()),
+        ("spread", spread::cases()),
         ("rolling_update", rolling_update::cases()),
         ("class", class::cases()),
         ("configuration_state", configuration_state::cases()),

@@ -136,6 +136,23 @@ impl Site {
         Ok(done?)
     }
 
+    /// Loses all that a node sends and is sent on its first interface, or no more; the node notices nothing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn mute(&self, node: &str, muted: bool) -> Result {
+        Ok(self.lan.mute(&self.node(node)?.port, muted).await?)
+    }
+
+    /// The same on its second interface.
+    ///
+    /// # Errors
+    /// It has none, or what the kernel says.
+    pub async fn mute_second(&self, node: &str, muted: bool) -> Result {
+        let (_, port) = self.node(node)?.second.as_ref().ok_or("it has no second interface")?;
+        Ok(self.lan.mute(port, muted).await?)
+    }
+
     /// Puts the wires as they were in the beginning.
     ///
     /// # Errors
@@ -147,6 +164,7 @@ impl Site {
                 self.lan.unplug(port).await?;
             }
             self.lan.heal(&node.port).await?;
+            self.lan.mute(&node.port, false).await?;
         }
         if let Some((bridge, _, port)) = self.apart.take() {
             self.lan.unplug(port).await?;

@@ -383,7 +383,7 @@ pub(crate) struct ControllerArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DrainArguments {
     /// The node, as its Node object is called
-    #[arg(value_name = "NODE", required_unless_present = "socket")]
+    #[arg(value_name = "NODE", required_unless_present = "socket", conflicts_with = "socket")]
     pub(crate) node: Option<String>,
     /// Let it answer again
     #[arg(long)]
@@ -402,7 +402,7 @@ pub(crate) struct RebalanceArguments {
 #[derive(Debug, Args)]
 pub(crate) struct WhereArguments {
     /// Without a cluster: this host, whose lbd run listens on this socket (--control)
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "server", "node"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "server"])]
     pub(crate) socket: Option<PathBuf>,
     /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]

@@ -20,6 +20,8 @@ pub(crate) struct Speaking {
     pub(crate) speaker: Speaker,
     /// What it has been told of the others may be acted upon: it may answer.
     permitted: bool,
+    /// It has heard the others, or waited for them, once.
+    began: bool,
     /// Addresses that it took, with the epoch and the cause, until they are looked at.
     pub(crate) taken: Vec<(IpAddr, Option<Cause>)>,
     /// The Services of which it told the LAN where their addresses are, by number, each time that it did.
@@ -79,6 +81,7 @@ impl Process for Speaking {
                 self.apply(Change::StoodStill);
             }
             Event::Ready { .. } => {
+                self.began = true;
                 self.apply(Change::Joined);
                 self.permitted = true;
             }
@@ -98,6 +101,7 @@ impl Process for Speaking {
         member.publish(records, now.clock);
         let own = Told::read(member.published()).claims;
         epochs_grow(member, &before, &own);
+        assert!(self.began || own.is_empty(), "{} claims {own:?} before it has heard anybody", member.name());
         self.epochs.extend(own.into_iter().map(|(address, epoch)| (service(address), epoch)));
     }
 
@@ -254,6 +258,7 @@ impl Cluster {
         let mut speaking = Speaking {
             speaker: Speaker::new(name(node), rules),
             permitted: false,
+            began: false,
             taken: vec![],
             announced: vec![],
             epochs: BTreeMap::new(),
