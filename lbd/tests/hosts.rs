@@ -4,6 +4,7 @@
 mod running;
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -67,6 +68,7 @@ struct Place {
 
 type Outcome<T = ()> = Result<T, String>;
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
@@ -251,7 +253,8 @@ async fn killed() -> Outcome {
     all[owner].kill()?;
     let next = site.owner(vip(200), Some(owner)).await?;
     let gap = watch.story().longest_gap().map(|(gap, _)| gap).unwrap_or_default();
-    println!("unanswered for {gap:?}");
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "     unanswered for {gap:?}");
     let body =
         site.tells(next, "/metrics", |_, body| body.contains("failover_duration_seconds_count 1")).await?;
     if !body.contains("lbd_speaker_members{state=\"silent\"} 1") {

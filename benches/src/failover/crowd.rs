@@ -97,7 +97,8 @@ impl Crowd {
                 };
                 if let Some(member) = &mut self.members[to] {
                     let bytes = bytes.as_slice();
-                    member.receive(Incoming { from: address(from), session, sequence, bytes }, now);
+                    member
+                        .receive(Incoming { from: address(from), via: None, session, sequence, bytes }, now);
                     self.carry(to);
                 }
             } else if let Some((_, place)) = wake {

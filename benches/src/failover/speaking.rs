@@ -9,7 +9,7 @@ use lbcore::ownership::claims::Failback;
 use lbk8s::objects::announced::AnnouncedService;
 use lbk8s::objects::config::ConfigChange;
 use lbk8s::objects::service::ServiceView;
-use lbk8s::speaker::team::{FACTS, READY, Told, claim};
+use lbk8s::speaker::team::{FACTS, READY, Told};
 use lbk8s::speaker::{Change, Rules, Speaker, WithoutSlices};
 use lblab::simulated::members::{Members, Now, Process, name};
 use lblab::simulated::{Place, Weather};
@@ -48,15 +48,14 @@ impl Process for Speaking {
             Event::Table { name } => self.hear(member, name),
             Event::StoodStill(_) => self.apply(Change::StoodStill),
             Event::Ready { .. } => self.apply(Change::Joined),
-            Event::NameTaken { .. } => {}
+            Event::Segment { .. } | Event::NameTaken { .. } => {}
         }
     }
 
     fn wake(&mut self, member: &mut Membership, now: Now) {
         self.0.set_clock(now.since);
         self.apply(Change::Time(now.since));
-        let changes = self.0.claims_to_tell().into_iter().map(|(address, epoch)| claim(address, epoch));
-        member.publish(changes.collect::<Vec<_>>(), now.clock);
+        member.publish(self.0.records_to_tell(), now.clock);
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -121,7 +120,8 @@ impl Speakers {
         let mut speaking = Speaking(Speaker::new(name(place), rules));
         self.objects.iter().chain(self.nodes.values()).for_each(|change| speaking.apply(change.clone()));
         speaking.apply(Change::Synced);
-        let interface = Interface { name: "eth0".to_owned(), subnets: vec!["10.0.0.0/8".parse()?] };
+        let interface =
+            Interface { name: "eth0".to_owned(), subnets: vec!["10.0.0.0/8".parse()?], unheard: false };
         speaking.apply(Change::OwnFacts(vec![interface]));
         let others: Vec<Place> = self.nodes.keys().copied().collect();
         self.members.start(place, others, speaking);

@@ -214,9 +214,11 @@ fn who_is_not_heard_on_the_lan_of_the_address_is_the_last_choice_and_no_worse() 
     let (ads, address) = ([Advertisement::default()], announced("10.0.0.9"));
     let mut all = nodes(2);
     let two_lans = vec![on("eth0", &["10.0.0.0/24"]), on("eth1", &["10.1.0.0/24"])];
-    all.iter_mut().for_each(|node| node.interfaces = Some(two_lans.clone()));
+    for node in &mut all {
+        node.interfaces = Some(two_lans.clone());
+    }
     let first = owner(&address, &ads, &all).unwrap();
-    let deaf = |all: &mut Vec<Node>, name: &str, at: usize| {
+    let deaf = |all: &mut [Node], name: &str, at: usize| {
         let node = all.iter_mut().find(|node| node.name == name).unwrap();
         node.interfaces.as_mut().unwrap()[at].unheard = true;
     };

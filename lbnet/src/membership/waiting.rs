@@ -29,7 +29,7 @@ impl Waiting {
 
 impl Membership {
     /// These are all that can be known: from now on those that do not answer are waited for no longer than
-    /// [`Settings::join`]. Only members in `expected` are waited for, and all addresses without a name.
+    /// [`Settings::join`](super::Settings::join). Only members in `expected` are waited for, and all addresses without a name.
     pub fn expect(&mut self, expected: BTreeSet<String>, now: Instant) {
         if let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.told) {
             (waiting.since, waiting.until, waiting.told) = (now, now + self.settings.join, true);
