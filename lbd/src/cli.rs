@@ -309,7 +309,7 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) together: TogetherArguments,
     /// Run this command every second; while it fails, this host does not answer for the Service (repeatable)
-    #[arg(long = "check", value_name = "NAMESPACE/NAME=COMMAND", value_parser = check_command)]
+    #[arg(long = "check", value_name = "NAMESPACE/NAME=COMMAND", value_parser = check_command, requires = "peers")]
     pub(crate) checks: Vec<(ServiceKey, String)>,
     /// Keep what Services hold in this folder, so that they have it after a restart
     #[arg(long, env = "LBD_STATE_DIR", value_name = "FOLDER")]
@@ -419,6 +419,9 @@ pub(crate) struct SpeakerArguments {
     pub(crate) node_name: String,
     #[command(flatten)]
     pub(crate) together: TogetherArguments,
+    /// Addresses of other speakers, beside those of the Node objects
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "ADDRESS")]
+    pub(crate) peers: Vec<IpAddr>,
     /// Keep what is known in this folder, so that a restart goes on without the API server
     #[arg(long, env = "LBD_STATE_DIR", value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -499,6 +502,7 @@ impl TogetherArguments {
                 ..lbnet::membership::Settings::default()
             },
             permit: std::sync::Arc::new(lbnet::Permit::lapsed()),
+            records: Vec::new(),
         })
     }
 }

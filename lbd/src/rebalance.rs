@@ -31,7 +31,11 @@ pub(crate) fn main(arguments: &RebalanceArguments) -> Outcome {
         let all = nodes.list_metadata(&ListParams::default()).await.map_err(fail)?;
         for node in &all.items {
             let (name, how) = (node.name_any(), PatchParams::default());
-            nodes.patch_metadata(&name, &how, &Patch::Merge(&patch)).await.map_err(fail)?;
+            match nodes.patch_metadata(&name, &how, &Patch::Merge(&patch)).await {
+                // It has gone meanwhile.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                patched => drop(patched.map_err(fail)?),
+            }
         }
         let count = all.items.len();
         writeln!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lbk8s::speaker::{Rules, Settings, Wiring, inspector, run};
+use lbk8s::speaker::{Rules, Settings, State, Wiring, inspector, run};
 use lbnet::Layer2;
 use lbnet::membership::carrier::Carrier;
 
@@ -15,12 +15,18 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = client::connect(&arguments.server).await?;
-        let carrier = arguments.together.carrier(&arguments.node_name)?;
+        let state = arguments.state_dir.as_deref().map(State::open);
+        let mut carrier = arguments.together.carrier(&arguments.node_name)?;
+        carrier.records = state.as_ref().map(State::records).unwrap_or_default();
         let permit = Arc::clone(&carrier.permit);
         let on_lan = lbnet::Settings { permit, ..lbnet::Settings::from(&arguments.wire) };
         let interfaces = on_lan.interfaces.clone();
         let (layer2, wire) = Layer2::start(on_lan)?;
         let members = Carrier::start(carrier)?;
+        if !arguments.peers.is_empty() {
+            let at = |address| std::net::SocketAddr::new(address, members.0.port());
+            members.0.set_contacts(arguments.peers.into_iter().map(at).collect());
+        }
         let until_stdin_closes = arguments.server.until_stdin_closes;
         let rules = Rules {
             ignore_exclude: arguments.ignore_exclude_lb,
@@ -36,12 +42,12 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
             class: arguments.server.lb_class,
             rules,
             interfaces,
-            state: arguments.state_dir,
+            state,
         };
         let (inspector, questions) = inspector();
         let wiring =
             Wiring { layer2, wire, members: Some(members), questions: Some(questions), beside: None };
-        let told = http::serve(http::listen(arguments.http).await, inspector);
+        let told = http::serve(arguments.http, inspector);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
         let stop = shutdown::requested(until_stdin_closes);
         let stop = async {

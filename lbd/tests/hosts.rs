@@ -43,6 +43,9 @@ fn main() -> ExitCode {
             Case::new("a_host_whose_check_fails_does_not_answer", check_fails),
             Case::new("a_host_that_joins_takes_over_what_is_held", joins),
             Case::new("of_two_that_were_apart_the_older_hold_counts", apart),
+            Case::new("a_wish_that_changes_on_one_host_after_the_other_comes_to_rest", wish_changes),
+            Case::new("a_host_that_was_away_takes_nothing_from_those_that_live", ghosts),
+            Case::new("two_that_answered_for_one_address_while_they_were_apart_are_told_of", overlap),
             Case::new("what_is_held_survives_a_crash_of_all_hosts", crash_of_all),
             Case::new("a_damaged_state_is_set_aside_and_said", damaged),
             Case::new("why_this_host_and_why_not_that_one_is_told_over_http", told_over_http),
@@ -352,18 +355,79 @@ async fn apart() -> Outcome {
     if more == other { Err(format!("both have {more}")) } else { Ok(()) }
 }
 
+async fn wish_changes() -> Outcome {
+    let site = Site::new("wish").await?;
+    let _all = site.run_all(&["web"]).await?;
+    site.has(&[0, 1, 2], "default/web", 200).await?;
+    for host in 0..3 {
+        let wish = service("web")
+            .replace("{name: web}", "{name: web, annotations: {metallb.io/loadBalancerIPs: 192.168.3.205}}");
+        fs::write(site.home(host).join("files/all.yaml"), POOL.to_owned() + &wish).map_err(text)?;
+        site.has(&[host], "default/web", 205).await?;
+    }
+    site.has(&[0, 1, 2], "default/web", 205).await?;
+    site.owner(vip(205), None).await?;
+    // And it is gone when all say so.
+    for host in 0..3 {
+        site.write(host, &[]);
+    }
+    for host in 0..3 {
+        site.tells(host, "/v1/addresses", |_, body| body == "[]").await?;
+    }
+    Ok(())
+}
+
+async fn ghosts() -> Outcome {
+    let site = Site::new("ghosts").await?;
+    let mut all = site.run_all(&["a"]).await?;
+    site.has(&[0, 1, 2], "default/a", 200).await?;
+    all[2].stop()?;
+    for host in 0..2 {
+        site.write(host, &["b"]);
+    }
+    // Which one that is depends on whose files changed first; what counts is that it stays.
+    let b = site.address_of(0, "default/b", &[200, 201, 202]).await?;
+    site.has(&[0, 1], "default/b", b).await?;
+    site.write(2, &["b", "a"]);
+    all[2] = site.run(2, &[]).await?;
+    site.has(&[2], "default/b", b).await?;
+    site.address_of(2, "default/a", &[200, 201, 202, 203]).await?;
+    site.has(&[0, 1], "default/b", b).await?;
+    match all[0].count("gives up") + all[1].count("gives up") {
+        0 => Ok(()),
+        _ => Err(format!("something was taken away: {:#?}", all[0].seen)),
+    }
+}
+
+async fn overlap() -> Outcome {
+    let site = Site::new("overlap").await?;
+    let _all = site.run_all(&["a"]).await?;
+    ready(&site).await?;
+    let owner = site.owner(vip(200), None).await?;
+    // It keeps its carrier, and goes on answering whoever may be there.
+    site.lan.mute(&site.hosts[owner].port, true).await.map_err(text)?;
+    site.owner(vip(200), Some(owner)).await?;
+    site.lan.mute(&site.hosts[owner].port, false).await.map_err(text)?;
+    site.tells(owner, "/metrics", |_, body| body.contains("lbd_speaker_overlaps_total 1")).await.map(drop)
+}
+
 async fn crash_of_all() -> Outcome {
     let site = Site::new("crash").await?;
     let mut all = site.run_all(&["b", "a"]).await?;
     site.has(&[0, 1, 2], "default/a", 201).await?;
     let before = site.owner(vip(201), None).await?;
+    // They have run for a while: what each knows of the others is on disk.
     let claimed = format!("\"{}\":", vip(201));
+    let knows = |host: usize| {
+        let state = fs::read_to_string(site.home(host).join("state/speaker.state")).unwrap_or_default();
+        let macs = site.hosts.iter().filter(|place| state.contains(&place.nic.mac.to_string())).count();
+        let claims = state.split_once("\"claims\":").is_some_and(|(_, claims)| claims.contains(&claimed));
+        macs >= 2 && claims == (host == before)
+    };
     let started = Instant::now();
-    while !fs::read_to_string(site.home(before).join("state/speaker.state")).is_ok_and(|state| {
-        state.split_once("\"claims\":").is_some_and(|(_, claims)| claims.contains(&claimed))
-    }) {
+    while !(0..3).all(knows) {
         if started.elapsed() > PATIENCE {
-            return Err("the claim is not on disk".to_owned());
+            return Err("what they know is not on disk".to_owned());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

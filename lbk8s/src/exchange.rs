@@ -2,6 +2,10 @@
 //!
 //! Every host gives addresses by itself, and from the same files all give the same. Where they do not, because one saw a
 //! file later or was cut off, the older hold counts: [`merge`] works that out from what all hosts tell, the same on each.
+//!
+//! A host that moves a Service by itself, because its files say so or because a station has the address, has a reason: what
+//! it has left counts less than anything else, and it does not go back to it. So hosts whose files differ for a while keep
+//! what each of them says, and agree when their files do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +22,24 @@ pub struct Hold {
     pub pool: Option<String>,
     /// Since when, in milliseconds since the Unix epoch, by the clock of the host that gave them.
     pub since: i64,
+    /// What the Service had before on this host, and was moved away from.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left: BTreeSet<IpAddr>,
+}
+
+impl Hold {
+    fn has_any(&self, addresses: &BTreeSet<IpAddr>) -> bool {
+        self.addresses.iter().any(|address| addresses.contains(address))
+    }
+
+    /// What becomes of the hold of a Service that shows these addresses from now on: one that had others was moved.
+    #[must_use]
+    pub fn moved(before: Option<&Self>, addresses: Vec<IpAddr>, pool: Option<String>, now: i64) -> Self {
+        let had = before.iter().flat_map(|before| before.left.iter().chain(&before.addresses));
+        let left = had.filter(|address| !addresses.contains(address)).copied().collect();
+        let known = before.filter(|before| before.addresses == addresses).map(|before| before.since);
+        Self { left, since: known.unwrap_or(now), addresses, pool }
+    }
 }
 
 /// What is held on one host.
@@ -45,7 +67,7 @@ pub fn read(records: &BTreeMap<String, Vec<u8>>) -> Holds {
 }
 
 /// What counts of all that hosts hold, by host: of each Service the oldest hold whose addresses no older one of another
-/// Service has. Addresses may be shared by Services where some host holds them so.
+/// Service has, and that no host has left if there is another. Addresses may be shared by Services where some host holds them so.
 #[must_use]
 pub fn merge(hosts: &BTreeMap<String, Holds>) -> Holds {
     let together = |address: &IpAddr, a: &ServiceKey, b: &ServiceKey| {
@@ -57,8 +79,12 @@ pub fn merge(hosts: &BTreeMap<String, Holds>) -> Holds {
     let mut all: Vec<(&Hold, &String, &ServiceKey)> = hosts
         .iter()
         .flat_map(|(host, holds)| holds.iter().map(move |(service, hold)| (hold, host, service)))
+        .filter(|(hold, _, _)| !hold.addresses.is_empty())
         .collect();
-    all.sort_by_key(|(hold, host, service)| (hold.since, *host, *service));
+    let is_left = |hold: &Hold, service: &ServiceKey| {
+        hosts.values().filter_map(|holds| holds.get(service)).any(|other| hold.has_any(&other.left))
+    };
+    all.sort_by_key(|(hold, host, service)| (is_left(hold, service), hold.since, *host, *service));
     let mut merged = Holds::new();
     let mut users: BTreeMap<IpAddr, BTreeSet<&ServiceKey>> = BTreeMap::new();
     for (hold, _, service) in all {
@@ -77,7 +103,8 @@ pub fn merge(hosts: &BTreeMap<String, Holds>) -> Holds {
 }
 
 /// What a host that holds `own` has to change so that it holds what counts: Services with the hold that they are to have,
-/// or with none. Services that this host does not have are nothing to it.
+/// or with none. Services that this host does not have, or that want no address there, are nothing to it; and to what it
+/// has left it does not go back.
 #[must_use]
 pub fn changes(
     own: &Holds,
@@ -86,9 +113,24 @@ pub fn changes(
 ) -> BTreeMap<ServiceKey, Option<Hold>> {
     let differs = |service: &&ServiceKey| {
         let (has, is_to_have) = (own.get(*service), merged.get(*service));
-        has.map(|hold| &hold.addresses) != is_to_have.map(|hold| &hold.addresses)
+        let addresses = |hold: Option<&Hold>| hold.map(|hold| hold.addresses.clone()).unwrap_or_default();
+        let was_left = is_to_have.zip(has).is_some_and(|(hold, has)| hold.has_any(&has.left));
+        addresses(has) != addresses(is_to_have) && !was_left
     };
-    services.iter().filter(differs).map(|service| (service.clone(), merged.get(service).cloned())).collect()
+    let is_to_have = |service: &ServiceKey| {
+        let left = own.get(service).map(|hold| hold.left.clone()).unwrap_or_default();
+        merged.get(service).map(|hold| Hold { left, ..hold.clone() })
+    };
+    services.iter().filter(differs).map(|service| (service.clone(), is_to_have(service))).collect()
+}
+
+/// Whether all hosts that hold something for a Service hold the same.
+#[must_use]
+pub fn agree<'a>(hosts: impl IntoIterator<Item = &'a Holds>, service: &ServiceKey) -> bool {
+    let holds = hosts.into_iter().filter_map(|holds| holds.get(service));
+    let mut holds = holds.filter(|hold| !hold.addresses.is_empty());
+    let first = holds.next();
+    holds.all(|hold| first.is_some_and(|first| first.addresses == hold.addresses))
 }
 
 #[cfg(test)]
@@ -102,7 +144,7 @@ mod tests {
     }
 
     fn hold(last: u8, since: i64) -> Hold {
-        Hold { addresses: vec![[10, 0, 0, last].into()], pool: None, since }
+        Hold { addresses: vec![[10, 0, 0, last].into()], pool: None, since, left: BTreeSet::new() }
     }
 
     /// A host, and of each Service the last number of its address, and since when it has it.
@@ -146,6 +188,45 @@ mod tests {
         let both = BTreeSet::from([key(1), key(2)]);
         let changes = changes(own, &both, &merge(&hosts(&holds)));
         assert_eq!(changes, BTreeMap::from([(key(1), Some(hold(1, 10))), (key(2), None)]));
+    }
+
+    #[test]
+    fn what_a_host_has_left_counts_less_and_nobody_goes_back_to_what_he_left() {
+        let services = BTreeSet::from([key(1)]);
+        let moved =
+            |from: u8, to: u8, now: i64| Hold::moved(Some(&hold(from, 1)), hold(to, 0).addresses, None, now);
+        let own = |hold: Hold| Holds::from([(key(1), hold)]);
+        // One host's files say so, the other one has not seen them yet.
+        let (a, b) = (own(moved(1, 2, 9)), own(hold(1, 1)));
+        let both = BTreeMap::from([("a".to_owned(), a.clone()), ("b".to_owned(), b.clone())]);
+        let counts = merge(&both);
+        assert_eq!(counts[&key(1)].addresses, hold(2, 0).addresses);
+        assert!(changes(&a, &services, &counts).is_empty());
+        assert_eq!(
+            changes(&b, &services, &counts)[&key(1)].as_ref().unwrap().addresses,
+            hold(2, 0).addresses
+        );
+        assert!(!agree(both.values(), &key(1)));
+        // The other one follows, and its own files send it back: both stay with what their files say.
+        let b = own(Hold::moved(Some(&hold(2, 9)), hold(1, 0).addresses, None, 10));
+        let counts = merge(&BTreeMap::from([("a".to_owned(), a.clone()), ("b".to_owned(), b.clone())]));
+        assert!(changes(&a, &services, &counts).is_empty() && changes(&b, &services, &counts).is_empty());
+        // Until they are the same.
+        let b = own(Hold::moved(b.get(&key(1)), hold(2, 0).addresses, None, 11));
+        let both = BTreeMap::from([("a".to_owned(), a.clone()), ("b".to_owned(), b.clone())]);
+        let counts = merge(&both);
+        assert!(changes(&a, &services, &counts).is_empty() && changes(&b, &services, &counts).is_empty());
+        assert!(agree(both.values(), &key(1)));
+    }
+
+    #[test]
+    fn who_wants_no_address_any_more_is_given_none() {
+        let gave_up = Holds::from([(key(1), Hold::moved(Some(&hold(1, 1)), vec![], None, 9))]);
+        let hosts = BTreeMap::from([
+            ("a".to_owned(), gave_up.clone()),
+            ("b".to_owned(), Holds::from([(key(1), hold(1, 1))])),
+        ]);
+        assert!(changes(&gave_up, &BTreeSet::from([key(1)]), &merge(&hosts)).is_empty());
     }
 
     #[test]

@@ -355,6 +355,12 @@ impl Progress {
         self.unsynced.is_empty()
     }
 
+    /// Whether a watch is broken.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        !self.failing.is_empty()
+    }
+
     /// The watches that have not told of everything yet.
     pub fn unsynced(&self) -> impl Iterator<Item = &'static str> {
         self.unsynced.iter().copied()

@@ -47,6 +47,9 @@ pub struct Node {
     /// Its speaker is about to end: any other is better.
     #[serde(skip)]
     pub leaving: bool,
+    /// Its speaker was restarted a moment ago, and has not told of its interfaces yet: they are taken to be what they were.
+    #[serde(skip)]
+    pub returning: bool,
     /// Its interfaces that can answer, as its speaker tells of them; `None` if none has told of them yet.
     #[serde(skip)]
     pub interfaces: Option<Vec<Interface>>,
@@ -473,7 +476,9 @@ fn suits(
 /// What is known of the way from an address's LAN to a node, and whether the node is heard on one of the interfaces that
 /// are as good.
 fn reach(node: &Node, address: IpAddr, allowed: &Interfaces) -> Result<(Reach, bool), PassedOver> {
-    let Some(interfaces) = &node.interfaces else { return Ok((Reach::Unknown, true)) };
+    let Some(interfaces) = &node.interfaces else {
+        return Ok((if node.returning { Reach::Subnet } else { Reach::Unknown }, true));
+    };
     let of = |it: &Interface| {
         let carries = it.subnets.iter().any(|net| net.contains(&address));
         (if carries { Reach::Subnet } else { Reach::OtherSubnet }, !it.unheard)

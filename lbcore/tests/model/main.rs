@@ -131,7 +131,7 @@ fn holds(what: &str, rules: Rules, left: Left, is_settled: bool, least: usize) {
 #[test]
 fn two_nodes_that_start_in_any_order_and_one_dies() {
     let left = Left { ticks: 4, starts: 3, crashes: 1, ..Left::default() };
-    holds("two start", rules(2, 2), left, false, 4_500);
+    holds("two start", rules(2, 2), left, false, 5_000);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn nodes_are_drained_and_not_any_more() {
 #[test]
 fn a_node_is_told_to_end_and_comes_back() {
     let left = Left { ticks: 1, leaves: 1, starts: 1, ..Left::default() };
-    holds("end", rules(3, 1), left, true, 6_000);
+    holds("end", rules(3, 1), left, true, 4_500);
 }
 
 #[test]

@@ -16,23 +16,11 @@ use tokio::net::TcpListener;
 
 /// A speaker that does not answer for so long does not work.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Listens, if that can be had: without it a speaker works all the same.
-pub(crate) async fn listen(at: SocketAddr) -> Option<TcpListener> {
-    match TcpListener::bind(at).await {
-        Ok(listener) => {
-            tracing::info!(%at, "HTTP: /healthz /readyz /metrics /v1/status /v1/addresses");
-            Some(listener)
-        }
-        Err(error) => {
-            tracing::warn!(%at, %error, "cannot listen for HTTP: no probes, no metrics; see --http");
-            None
-        }
-    }
-}
+/// A port that is another one's is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: Option<TcpListener>, inspector: Inspector) {
+pub(crate) async fn serve(at: SocketAddr, inspector: Inspector) {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -41,13 +29,31 @@ pub(crate) async fn serve(listener: Option<TcpListener>, inspector: Inspector) {
         .route("/v1/addresses", get(addresses))
         .route("/v1/addresses/{address}", get(address))
         .with_state(inspector);
-    if let Some(listener) = listener
-        && let Err(error) = axum::serve(listener, router).await
-    {
+    let listener = listen(at).await;
+    if let Err(error) = axum::serve(listener, router).await {
         tracing::warn!(%error, "HTTP is not answered any more");
     }
     // Without it the speaker goes on.
     std::future::pending::<()>().await;
+}
+
+/// Listens, as soon as that can be had: without it a speaker works all the same.
+async fn listen(at: SocketAddr) -> TcpListener {
+    let mut is_told = false;
+    loop {
+        match TcpListener::bind(at).await {
+            Ok(listener) => {
+                tracing::info!(%at, "HTTP: /healthz /readyz /metrics /v1/status /v1/addresses");
+                return listener;
+            }
+            Err(error) if !is_told => {
+                tracing::warn!(%at, %error, "cannot listen for HTTP, trying again: no probes, no metrics; see --http");
+                is_told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// What the speaker answers, if it does in time.

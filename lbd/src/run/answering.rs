@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use kube::Client;
 use lbk8s::speaker::{
-    Beside, Inspector, Members, Questions, Rules, Settings, Wiring, WithoutSlices, inspector, run,
+    Beside, Inspector, Members, Questions, Rules, Settings, State, Wiring, WithoutSlices, inspector, run,
 };
-use lbnet::membership::carrier::Carrier;
+use lbnet::membership::carrier::{Carrier, CarrierSettings};
 use lbnet::{Layer2, StartError};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -34,16 +34,28 @@ impl Answering {
         node: &str,
         own: &BTreeSet<IpAddr>,
     ) -> Result<Option<Self>, Failure> {
+        let state = arguments.state_dir.as_deref().map(State::open);
         let carrier = match &arguments.peers[..] {
             [] => None,
             _ => Some(arguments.together.carrier(node)?),
         };
+        let carrier = carrier.map(|carrier| {
+            let records = state.as_ref().map(State::records).unwrap_or_default();
+            CarrierSettings { records, ..carrier }
+        });
         let mut on_lan = lbnet::Settings::from(&arguments.wire);
         if let Some(carrier) = &carrier {
             on_lan.permit = Arc::clone(&carrier.permit);
         }
         let interfaces = on_lan.interfaces.clone();
-        let Some((layer2, wire)) = listen(on_lan) else { return Ok(None) };
+        let (layer2, wire) = match carrier {
+            // A host that others count on does not start by halves.
+            Some(_) => Layer2::start(on_lan)?,
+            None => match listen(on_lan) {
+                Some(answering) => answering,
+                None => return Ok(None),
+            },
+        };
         let members = carrier.map(Carrier::start).transpose()?;
         if let Some((carrier, _)) = &members {
             let at = |address| SocketAddr::new(address, carrier.port());
@@ -63,7 +75,7 @@ impl Answering {
             class: None,
             rules,
             interfaces,
-            state: arguments.state_dir.clone(),
+            state,
         };
         let (inspector, questions) = inspector();
         Ok(Some(Self { settings, layer2, wire, members, inspector, questions }))

@@ -1,5 +1,6 @@
 //! Check commands: a host whose command fails does not answer for that Service.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,41 +19,43 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// So often in a row it has to fail, or to succeed, before that counts.
 const IN_A_ROW: u32 = 2;
 
-/// Runs the commands for as long as it is not dropped.
+/// Runs the commands for as long as it is not dropped, each by itself.
 pub(super) async fn run(checks: BTreeMap<ServiceKey, String>, says: UnboundedSender<Word>) {
-    let mut failing = BTreeSet::new();
-    let mut in_a_row: BTreeMap<&ServiceKey, u32> = BTreeMap::new();
+    let failing = RefCell::default();
+    let all = checks.iter().map(|(service, command)| follow(service, command, &failing, &says));
+    futures::future::join_all(all).await;
+}
+
+async fn follow(
+    service: &ServiceKey,
+    command: &str,
+    failing: &RefCell<BTreeSet<ServiceKey>>,
+    says: &UnboundedSender<Word>,
+) {
+    let mut in_a_row = 0;
     let mut again = tokio::time::interval(EVERY);
     again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         again.tick().await;
-        let results =
-            checks.iter().map(|(service, command)| async move { (service, succeeds(command).await) });
-        let before = failing.clone();
-        for (service, result) in futures::future::join_all(results).await {
-            let count = in_a_row.entry(service).or_default();
-            *count = if result.is_ok() == failing.contains(service) { *count + 1 } else { 0 };
-            if *count < IN_A_ROW {
-                continue;
+        let result = succeeds(command).await;
+        let is_other = result.is_ok() == failing.borrow().contains(service);
+        in_a_row = if is_other { in_a_row + 1 } else { 0 };
+        if in_a_row < IN_A_ROW {
+            continue;
+        }
+        in_a_row = 0;
+        match result {
+            Ok(()) => {
+                failing.borrow_mut().remove(service);
+                note(&format!("{service}: its check succeeds again; this host may answer for it"));
             }
-            *count = 0;
-            match result {
-                Ok(()) => {
-                    failing.remove(service);
-                    note(&format!("{service}: its check succeeds again; this host may answer for it"));
-                }
-                Err(why) => {
-                    failing.insert(service.clone());
-                    warn(&format!(
-                        "{service}: its check fails ({why}); other hosts answer for it, if any can"
-                    ));
-                }
+            Err(why) => {
+                failing.borrow_mut().insert(service.clone());
+                warn(&format!("{service}: its check fails ({why}); other hosts answer for it, if any can"));
             }
         }
-        if failing != before {
-            // Where nobody answers, nobody has to be told.
-            let _ = says.send(Word::Failing(failing.clone()));
-        }
+        // Where nobody answers, nobody has to be told.
+        let _ = says.send(Word::Failing(failing.borrow().clone()));
     }
 }
 

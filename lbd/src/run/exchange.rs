@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
@@ -11,7 +12,7 @@ use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use lbcore::ServiceKey;
 use lbk8s::controller;
-use lbk8s::exchange::{Hold, Holds, changes, merge, read, records};
+use lbk8s::exchange::{Hold, Holds, agree, changes, merge, read, records};
 use lbk8s::objects::annotations::ALLOCATED_FROM;
 use lbk8s::objects::facts::{NodeFacts, NodeFactsFields, Taken};
 use lbk8s::speaker::Word;
@@ -24,6 +25,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::show::{Show, note, warn};
 
+/// After a change of what is held the next one waits for so long.
+const PAUSE: Duration = Duration::from_millis(200);
 /// The version of what is written to disk.
 const VERSION: u32 = 1;
 
@@ -41,6 +44,8 @@ pub(super) struct Exchange {
     told: Holds,
     /// What the others hold.
     others: BTreeMap<String, Holds>,
+    /// What of that is given to nobody here.
+    avoided: BTreeMap<String, Vec<Taken>>,
 }
 
 impl Exchange {
@@ -68,6 +73,7 @@ impl Exchange {
             own: own.unwrap_or_default(),
             told: Holds::new(),
             others: BTreeMap::new(),
+            avoided: BTreeMap::new(),
         }
     }
 
@@ -75,17 +81,34 @@ impl Exchange {
     pub(super) async fn run(mut self, mut news: UnboundedReceiver<News>, hears_others: bool) {
         while hears_others && let Some(told) = news.recv().await {
             let ready = matches!(told, News::Happened(Event::Ready { .. }));
-            self.hear(told).await;
+            self.hear(told);
             if ready {
                 break;
             }
         }
+        let services = self.services().await;
+        self.forget_what_others_know_better(&services);
         loop {
             let services = self.services().await;
+            self.avoid(&services).await;
             self.adopt(&services).await;
             self.tell();
             self.give(&mut news).await;
+            // Whatever two hosts make of each other, they do not do it without end.
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// What this host held before it started counts only where no other says anything: it may be from long ago.
+    fn forget_what_others_know_better(&mut self, services: &BTreeSet<ServiceKey>) {
+        let others = &self.others;
+        self.own.retain(|service, hold| {
+            let is_known = others.values().any(|holds| holds.contains_key(service));
+            let has = |holds: &Holds| {
+                holds.values().any(|other| other.addresses.iter().any(|it| hold.addresses.contains(it)))
+            };
+            services.contains(service) && !is_known && !others.values().any(has)
+        });
     }
 
     /// Gives addresses until something has to be as it is on another host.
@@ -96,26 +119,38 @@ impl Exchange {
         tokio::pin!(controller);
         let mut watch = follow(Api::<Service>::all(self.client.clone()), config(), view);
         let mut services = BTreeSet::new();
-        let mut is_synced = false;
+        let (mut is_synced, mut is_changed) = (false, true);
         loop {
             tokio::select! {
                 () = &mut controller => return,
                 told = watch.next() => match told {
-                    Some(Watched::Set((service, addresses, pool))) => {
-                        services.insert(service.clone());
+                    Some(Watched::Set((service, Some((addresses, pool))))) => {
+                        is_changed |= services.insert(service.clone());
                         self.note(service, addresses, pool);
+                    }
+                    // It wants no address.
+                    Some(Watched::Set((service, None))) => {
+                        is_changed |= services.remove(&service);
+                        self.own.remove(&service);
                     }
                     Some(Watched::Gone { namespace, name, .. }) => {
                         let service = ServiceKey::new(namespace, name);
-                        services.remove(&service);
+                        is_changed |= services.remove(&service);
                         self.own.remove(&service);
                     }
-                    Some(Watched::Synced) => is_synced = true,
+                    Some(Watched::Synced) => {
+                        self.own.retain(|service, _| services.contains(service));
+                        is_synced = true;
+                    }
                     _ => {}
                 },
-                Some(told) = news.recv() => self.hear(told).await,
+                Some(told) = news.recv() => is_changed |= self.hear(told),
             }
             if is_synced {
+                if std::mem::take(&mut is_changed) {
+                    self.avoid(&services).await;
+                }
+                self.settle_agreed();
                 self.tell();
                 if !self.changes(&services).is_empty() {
                     return;
@@ -125,58 +160,80 @@ impl Exchange {
     }
 
     fn note(&mut self, service: ServiceKey, addresses: Vec<IpAddr>, pool: Option<String>) {
-        if addresses.is_empty() {
-            self.own.remove(&service);
+        let before = self.own.get(&service);
+        if before.is_none() && addresses.is_empty() {
             return;
         }
-        let known = self.own.get(&service).filter(|hold| hold.addresses == addresses).map(|hold| hold.since);
-        let since = known.unwrap_or_else(|| Timestamp::now().as_millisecond());
-        self.own.insert(service, Hold { addresses, pool, since });
+        let hold = Hold::moved(before, addresses, pool, Timestamp::now().as_millisecond());
+        self.own.insert(service, hold);
     }
 
-    async fn hear(&mut self, news: News) {
+    /// What was left is of no interest once all hosts have gone.
+    fn settle_agreed(&mut self) {
+        let agreed: Vec<ServiceKey> = self
+            .own
+            .iter()
+            .filter(|(service, hold)| {
+                !hold.left.is_empty() && agree(self.others.values().chain([&self.own]), service)
+            })
+            .map(|(service, _)| service.clone())
+            .collect();
+        for service in agreed {
+            if let Some(hold) = self.own.get_mut(&service) {
+                hold.left.clear();
+            }
+        }
+    }
+
+    /// Whether what others hold has changed.
+    fn hear(&mut self, news: News) -> bool {
         match news {
             News::Records(name, records) => {
                 let holds = read(&records);
-                if self.others.insert(name.clone(), holds.clone()).as_ref() != Some(&holds) {
-                    self.avoid(&name, &holds).await;
-                }
+                self.others.insert(name, holds.clone()).as_ref() != Some(&holds)
             }
-            News::Happened(Event::Down { name, .. }) => {
-                self.others.remove(&name);
-            }
-            _ => {}
+            News::Happened(Event::Down { name, .. }) => self.others.remove(&name).is_some(),
+            _ => false,
         }
     }
 
-    /// What another host holds for Services that are not here yet is given to nobody.
-    async fn avoid(&self, host: &str, holds: &Holds) {
-        let services = self.services().await;
-        let missing = holds.iter().filter(|(service, _)| !services.contains(*service));
-        let taken = missing.flat_map(|(service, hold)| {
-            hold.addresses
-                .iter()
-                .map(move |address| Taken { address: address.to_string(), mac: format!("Service {service}") })
-        });
-        let taken: Vec<Taken> = taken.collect();
+    /// What other hosts hold for Services that want no address here, or not yet, is given to nobody.
+    async fn avoid(&mut self, services: &BTreeSet<ServiceKey>) {
         let facts: Api<NodeFacts> = Api::namespaced(self.client.clone(), lbk8s::CONFIG_NAMESPACE);
-        let patch = json!({"taken": taken});
-        match facts.patch(host, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 && !taken.is_empty() => {
-                let metadata = ObjectMeta { name: Some(host.to_owned()), ..ObjectMeta::default() };
-                let spec = NodeFactsFields { taken, ..NodeFactsFields::default() };
+        let hosts: BTreeSet<String> = self.others.keys().chain(self.avoided.keys()).cloned().collect();
+        for host in hosts {
+            let holds = self.others.get(&host).into_iter().flatten();
+            let missing = holds.filter(|(service, _)| !services.contains(*service));
+            let taken = missing.flat_map(|(service, hold)| {
+                hold.addresses.iter().map(move |address| Taken {
+                    address: address.to_string(),
+                    mac: format!("Service {service}"),
+                })
+            });
+            let taken: Vec<Taken> = taken.collect();
+            if self.avoided.get(&host).map_or(&[][..], Vec::as_slice) == taken {
+                continue;
+            }
+            let patch = json!({"taken": &taken});
+            let patched = facts.patch(&host, &PatchParams::default(), &Patch::Merge(patch)).await;
+            if patched.is_err_and(|error| matches!(&error, kube::Error::Api(status) if status.code == 404)) {
+                let metadata = ObjectMeta { name: Some(host.clone()), ..ObjectMeta::default() };
+                let spec = NodeFactsFields { taken: taken.clone(), ..NodeFactsFields::default() };
                 // What cannot be avoided is settled when the Service comes: the older hold counts.
                 let _ = facts.create(&PostParams::default(), &NodeFacts { metadata, spec }).await;
             }
-            _ => {}
+            self.avoided.insert(host, taken);
         }
     }
 
-    /// The Services that there are.
+    /// The Services that want an address.
     async fn services(&self) -> BTreeSet<ServiceKey> {
         let all = Api::<Service>::all(self.client.clone()).list(&ListParams::default()).await;
-        let key = |it: &Service| ServiceKey::new(it.namespace().unwrap_or_default(), it.name_any());
-        all.map(|all| all.items.iter().map(key).collect()).unwrap_or_default()
+        let wanting = |it: &Service| {
+            let (key, wants) = view(it);
+            wants.map(|_| key)
+        };
+        all.map(|all| all.items.iter().filter_map(wanting).collect()).unwrap_or_default()
     }
 
     fn changes(&self, services: &BTreeSet<ServiceKey>) -> BTreeMap<ServiceKey, Option<Hold>> {
@@ -201,16 +258,21 @@ impl Exchange {
                 warn(&format!("{service}: {}", explain_client(&error)));
             }
         }
+        let addresses = services.iter().filter_map(|service| self.own.get(service));
+        let addresses = addresses.flat_map(|hold| hold.addresses.iter().copied()).collect();
+        // Where nobody answers, nobody waits for it.
+        let _ = self.says.send(Word::Adopted(addresses));
     }
 
     async fn write(&self, service: &ServiceKey, hold: Option<&Hold>) -> Result<(), kube::Error> {
         let api: Api<Service> = Api::namespaced(self.client.clone(), service.namespace());
         let shown = api.get(service.name()).await?;
-        let (_, addresses, _) = view(&shown);
+        let addresses = view(&shown).1.map(|(addresses, _)| addresses).unwrap_or_default();
         if addresses == hold.map(|hold| hold.addresses.clone()).unwrap_or_default() {
             return Ok(());
         }
         let (name, how) = (service.name(), PatchParams::default());
+        let hold = hold.filter(|hold| !hold.addresses.is_empty());
         let pool = hold.and_then(|hold| hold.pool.clone());
         let record = json!({"metadata": {"annotations": {ALLOCATED_FROM: pool}}});
         api.patch(name, &how, &Patch::Merge(record)).await?;
@@ -242,11 +304,16 @@ fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// A Service, the addresses that it shows, and the pool on record.
-fn view(service: &Service) -> (ServiceKey, Vec<IpAddr>, Option<String>) {
+/// The addresses that a Service shows, and the pool on record.
+type Shown = (Vec<IpAddr>, Option<String>);
+
+/// A Service, and what it shows, if it wants an address.
+fn view(service: &Service) -> (ServiceKey, Option<Shown>) {
     let key = ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any());
+    let is_wanted = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
     let status = service.status.iter().flat_map(|status| &status.load_balancer);
     let ingress = status.flat_map(|status| status.ingress.iter().flatten());
     let addresses = ingress.filter_map(|entry| entry.ip.as_ref()?.parse().ok()).collect();
-    (key, addresses, service.annotations().get(ALLOCATED_FROM).cloned())
+    let pool = service.annotations().get(ALLOCATED_FROM).cloned();
+    (key, is_wanted.then_some((addresses, pool)))
 }

@@ -72,10 +72,12 @@ async fn serve(arguments: &RunArguments) -> Outcome {
         tasks.spawn_local(check::run(arguments.checks.iter().cloned().collect(), says));
     }
     let is_answering = answering.is_some();
+    if !is_answering && arguments.http.is_some() {
+        warn("nothing is told over HTTP: nobody answers");
+    }
     if let Some(answering) = answering {
-        let (listener, inspector) = (arguments.http, answering.inspector.clone());
-        if let Some(at) = listener {
-            tasks.spawn_local(async move { http::serve(http::listen(at).await, inspector).await });
+        if let Some(at) = arguments.http {
+            tasks.spawn_local(http::serve(at, answering.inspector.clone()));
         }
         tasks.spawn_local(answering.run(store.client(), beside, stopped));
     }

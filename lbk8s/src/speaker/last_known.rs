@@ -9,8 +9,8 @@ use lbcore::ownership::Interface;
 use lbcore::ownership::claims::Table;
 use serde::{Deserialize, Serialize};
 
-use super::team::{Record, Team};
-use super::{Change, Speaker};
+use super::team::Record;
+use super::{Change, Speaker, team};
 use crate::objects::announced::AnnouncedService;
 use crate::objects::config::ConfigChange;
 use crate::objects::endpoints::SliceView;
@@ -27,6 +27,9 @@ pub struct Configuration {
     pub advertisements: BTreeMap<String, L2Advertisement>,
     /// The v0.12 ConfigMap.
     pub config_map: Option<ConfigMap>,
+    /// The ConfigMap `metallb-excludel2`.
+    #[serde(default)]
+    pub exclude: Option<ConfigMap>,
 }
 
 impl Configuration {
@@ -76,14 +79,28 @@ pub struct LastKnown {
     pub places: BTreeMap<String, BTreeSet<IpAddr>>,
     /// What interfaces nodes have.
     pub interfaces: BTreeMap<String, Vec<Interface>>,
+    /// The hardware addresses of other nodes: whoever answers with one of them is no stranger.
+    #[serde(default)]
+    pub macs: BTreeMap<String, BTreeSet<String>>,
     /// All Services with addresses.
     pub services: Vec<AnnouncedService>,
     /// All endpoint slices.
     pub slices: Vec<SliceView>,
     /// What is there of MetalLB.
     pub leftovers: Leftovers,
+    /// When it was written, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub written: i64,
     /// What this node claimed, under which epochs.
     pub claims: Table,
+}
+
+impl LastKnown {
+    /// The records by which other speakers learn that this one is back, and what it claimed.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        team::held(&self.claims)
+    }
 }
 
 impl Speaker {
@@ -94,11 +111,15 @@ impl Speaker {
         configuration: &Configuration,
         places: &BTreeMap<String, BTreeSet<IpAddr>>,
     ) -> LastKnown {
+        let is_object = |node: &Node| !self.rules.members_are_nodes || node.name == self.node;
         LastKnown {
+            written: 0,
             configuration: configuration.clone(),
-            nodes: self.nodes.clone(),
+            // Of hosts without a cluster each is known as long as it is heard.
+            nodes: self.nodes.iter().filter(|it| is_object(it)).cloned().collect(),
             places: places.clone(),
             interfaces: self.interfaces.clone(),
+            macs: BTreeMap::new(),
             services: self.services.values().map(|view| (**view).clone()).collect(),
             slices: self.slices.values().cloned().collect(),
             leftovers: self.leftovers.clone(),
@@ -106,9 +127,9 @@ impl Speaker {
         }
     }
 
-    /// Takes in what a process before this one knew, before anything else is told; the records by which other speakers
-    /// learn that this one is back. What was claimed then counts where nobody claims it now.
-    pub fn recall(&mut self, last: LastKnown) -> Vec<Record> {
+    /// Takes in what a process before this one knew, before anything else is told. What was claimed then counts where
+    /// nobody claims it now; the others are to know of it from the first moment on ([`LastKnown::records`]).
+    pub fn recall(&mut self, last: LastKnown) {
         for change in last.configuration.changes() {
             self.apply(Change::Config(Box::new(change)));
         }
@@ -129,6 +150,8 @@ impl Speaker {
             self.apply(Change::Slice(slice));
         }
         let claims = last.claims;
-        self.team.as_mut().map(|team: &mut Team| team.restore(claims)).unwrap_or_default()
+        if let Some(team) = &mut self.team {
+            team.restore(claims);
+        }
     }
 }

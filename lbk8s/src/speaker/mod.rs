@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use edge::{
     Beside, Counted, Durations, Inspector, InterfaceView, MemberView, Members, Questions, Settings,
-    SpeakerStatus, Wiring, Word, World, inspector, run,
+    SpeakerStatus, State, Wiring, Word, World, inspector, run,
 };
 use lbcore::ownership::claims::{Cause, Failback};
 use lbcore::ownership::{Interface, Nobody};
@@ -271,10 +271,6 @@ impl Speaker {
     /// Takes in a change; what is to be done about it. Only addresses that the change is about are looked at.
     pub fn apply(&mut self, change: Change) -> Vec<Effect> {
         let (mut effects, mut kept) = (Vec::new(), BTreeSet::new());
-        let speaks = match &change {
-            Change::Member(name, _) => Some(name.clone()),
-            _ => None,
-        };
         let begins = matches!(change, Change::Joined | Change::Synced);
         let touched = match change {
             Change::Config(change) => {
@@ -357,10 +353,8 @@ impl Speaker {
         let beside: Vec<IpAddr> = touched.iter().flat_map(|address| self.beside(*address)).collect();
         let touched: BTreeSet<IpAddr> = touched.into_iter().chain(beside).collect();
         effects.extend(touched.into_iter().flat_map(|address| self.settle(address)).collect::<Vec<_>>());
-        if let Some(name) = speaks {
-            self.reunited(&name);
-        }
-        if let Some(team) = self.team.as_mut().filter(|_| begins) {
+        // Hosts without a cluster hear of their Services' addresses only when they have heard each other.
+        if let Some(team) = self.team.as_mut().filter(|_| begins && !self.rules.members_are_nodes) {
             team.claims.end_restoring();
         }
         let kept = kept.into_iter().filter(|address| self.owned.contains_key(address));
@@ -530,7 +524,7 @@ impl Speaker {
         let is_taken =
             self.taken.iter().any(|(node, addresses)| self.is_heard(node) && addresses.contains(&address));
         let is_given = is_settled && self.given.remove(&address);
-        let is_new = (is_given || is_taken) && !was_claimed;
+        let is_new = is_taken || (is_given && !was_claimed);
         let before = self.owned.remove(&address);
         let told = before.iter().flat_map(|owned| &owned.told);
         let users = self.users.of(&address).to_vec();

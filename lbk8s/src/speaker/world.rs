@@ -41,6 +41,7 @@ impl Speaker {
         node.interfaces = self.interfaces.get(&node.name).cloned();
         node.silent = !self.is_heard(&node.name);
         node.leaving = self.is_leaving(&node.name);
+        node.returning = self.is_returning(&node.name);
         let cordoned = node.cordoned && self.rules.move_on_cordon;
         node.last_choice = node.drained || cordoned || self.says_drained(&node.name);
         match self.nodes.binary_search_by(|known| known.name.cmp(&node.name)) {

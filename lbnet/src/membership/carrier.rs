@@ -43,6 +43,8 @@ pub struct CarrierSettings {
     pub membership: Settings,
     /// What is kept up while this process does not stand still.
     pub permit: Arc<Permit>,
+    /// What the others hear of this process from the first moment on.
+    pub records: Vec<Change>,
 }
 
 /// Why members cannot be carried.

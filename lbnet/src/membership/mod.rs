@@ -303,6 +303,12 @@ impl Membership {
         self.peers.get(name).map(|peer| peer.table.records())
     }
 
+    /// Whether what is here of a member's table is of the process that was heard last.
+    #[must_use]
+    pub fn has_table(&self, name: &str) -> bool {
+        self.peers.get(name).is_some_and(|peer| peer.table.version() > 0)
+    }
+
     /// Whether every living member has this node's table as it is now.
     #[must_use]
     pub fn is_heard_by_all(&self) -> bool {

@@ -36,6 +36,7 @@ impl Member {
     pub(crate) async fn start(node: &Node, name: &str, keys: Option<&Path>) -> Result<Self> {
         let permit = Arc::new(Permit::lapsed());
         let settings = CarrierSettings {
+            records: vec![],
             name: name.to_owned(),
             port: PORT,
             keys: keys.map(Path::to_owned),

@@ -23,9 +23,10 @@ pub struct Group {
 }
 
 /// Which addresses have to move, and where to, so that nobody has two more than another one who could have them. Nothing
-/// moves that need not: each move takes from one that has too many.
+/// moves that need not: each move takes from one that has too many. At most so many groups move; the rest does when it is
+/// asked for again.
 #[must_use]
-pub fn even_out(groups: &[Group]) -> Offers {
+pub fn even_out(groups: &[Group], most: usize) -> Offers {
     let mut load: BTreeMap<&str, usize> = BTreeMap::new();
     let mut held: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     for (index, group) in groups.iter().enumerate() {
@@ -36,7 +37,8 @@ pub fn even_out(groups: &[Group]) -> Offers {
         held.entry(&group.holder).or_default().insert(index);
     }
     let mut offers = Offers::new();
-    while let Some((from, index, to)) = next_move(groups, &load, &held) {
+    for _ in 0..most {
+        let Some((from, index, to)) = next_move(groups, &load, &held) else { break };
         let group = &groups[index];
         offers.extend(group.addresses.iter().map(|address| (*address, to.to_owned())));
         *load.entry(from).or_default() -= group.addresses.len();

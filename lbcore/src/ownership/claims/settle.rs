@@ -21,6 +21,7 @@ impl Claims {
         let Some(best) = ownership.candidates.first().map(|best| best.standing) else {
             self.expected.remove(&address);
             self.better.remove(&address);
+            self.unfit.remove(&address);
             self.drop_own(address);
             self.set_owner(address, None);
             return Verdict::Nobody;
@@ -189,7 +190,9 @@ impl Claims {
         };
         self.better.remove(&address);
         let me = self.me.clone();
-        self.claim(address, &me, epoch + 1);
+        self.unfit.remove(&address);
+        // Whatever somebody makes of it.
+        self.claim(address, &me, epoch.saturating_add(1));
         self.to_tell.insert(address);
         self.set_owner(address, Some(&me));
         Verdict::Ours { taken: Some(cause) }

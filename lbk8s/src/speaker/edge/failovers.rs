@@ -66,6 +66,11 @@ impl Failovers {
         }
     }
 
+    /// This node has ceased to answer for an address, whether it ever did.
+    pub(super) fn withdrawn(&mut self, address: IpAddr) {
+        self.taken.remove(&address);
+    }
+
     /// An address is answered, and the LAN is told.
     pub(super) fn placed(&mut self, address: IpAddr) {
         if let Some(heard) = self.taken.remove(&address) {

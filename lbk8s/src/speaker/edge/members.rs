@@ -79,6 +79,7 @@ impl Running {
             }
             News::Happened(Event::Table { .. }) => {}
             News::Records(name, records) => {
+                self.memory.world_changed();
                 let told = Told::read(&records);
                 if let Some(facts) = &told.facts {
                     self.set_macs(&name, Some(facts.macs().collect()));

@@ -7,14 +7,17 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use k8s_openapi::jiff::Timestamp;
 use lbcore::ServiceKey;
 use tokio::time::{Instant, sleep_until};
 
 use super::watches::Heard;
 use crate::objects::config::ConfigChange;
+use crate::objects::exclude;
 use crate::objects::leftovers::{Leftover, Leftovers, SELECTORS};
 use crate::speaker::Change;
 use crate::speaker::last_known::{Configuration, LastKnown};
+use crate::speaker::team::Record;
 use crate::state_file::{StateError, StateFile};
 
 /// The version of what is written. It changes with the form of what is written.
@@ -26,6 +29,45 @@ const SHARE: u32 = 50;
 /// After a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// What was claimed longer ago than this is not claimed any more: much may have happened since.
+const FRESH: Duration = Duration::from_mins(5);
+/// So often it is written although nothing has changed, so that it is known to be fresh.
+const REFRESH: Duration = Duration::from_mins(2);
+/// What changes in the world is written within this time, what changes in claims at once.
+const WORLD: Duration = Duration::from_secs(1);
+
+/// What the process before this one knew, and where this one writes it down.
+#[derive(Debug, Clone)]
+pub struct State {
+    file: StateFile,
+    last: Option<LastKnown>,
+}
+
+impl State {
+    /// Reads what is in a folder; what cannot be read is set aside, and said.
+    #[must_use]
+    pub fn open(folder: &Path) -> Self {
+        let file = StateFile::new(folder.join("speaker.state"), "speaker", VERSION);
+        let mut last = file.read::<LastKnown>().unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            None
+        });
+        let now = Timestamp::now().as_millisecond();
+        if let Some(last) = &mut last
+            && now.abs_diff(last.written) > u64::try_from(FRESH.as_millis()).unwrap_or(u64::MAX)
+        {
+            last.claims.clear();
+        }
+        Self { file, last }
+    }
+
+    /// The records that the other speakers are to hear from the first moment on.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        self.last.as_ref().map(LastKnown::records).unwrap_or_default()
+    }
+}
+
 /// The file, and what is to become of it.
 pub(super) struct Memory {
     file: Option<StateFile>,
@@ -34,29 +76,30 @@ pub(super) struct Memory {
     unconfirmed: BTreeMap<&'static str, BTreeSet<(String, String)>>,
     recalled: bool,
     changed: bool,
+    /// When it is written next, and when it may be at the earliest.
     due: Instant,
+    earliest: Instant,
     writing: FuturesUnordered<BoxFuture<'static, (Result<(), StateError>, Duration)>>,
     trouble: Option<String>,
 }
 
 impl Memory {
-    /// Reads the file, if there is to be one; what is in it.
-    pub(super) fn open(folder: Option<&Path>) -> (Self, Option<LastKnown>) {
-        let file = folder.map(|folder| StateFile::new(folder.join("speaker.state"), "speaker", VERSION));
-        let last = file.as_ref().and_then(|file| match file.read::<LastKnown>() {
-            Ok(last) => last,
-            Err(error) => {
-                tracing::warn!("{error}");
-                None
-            }
-        });
+    /// The file, if there is to be one; what was in it. Where members are nodes no API server tells of other nodes.
+    pub(super) fn open(state: Option<State>, members_are_nodes: bool) -> (Self, Option<LastKnown>) {
+        let (file, last) = state.map(|state| (state.file, state.last)).unzip();
+        let last = last.flatten();
+        let mut unconfirmed = last.as_ref().map(names).unwrap_or_default();
+        if members_are_nodes {
+            unconfirmed.remove("NodeFacts");
+        }
         let memory = Self {
             file,
             configuration: last.as_ref().map(|last| last.configuration.clone()).unwrap_or_default(),
-            unconfirmed: last.as_ref().map(names).unwrap_or_default(),
+            unconfirmed,
             recalled: last.is_some(),
             changed: false,
-            due: Instant::now(),
+            due: Instant::now() + REFRESH,
+            earliest: Instant::now(),
             writing: FuturesUnordered::new(),
             trouble: None,
         };
@@ -80,7 +123,24 @@ impl Memory {
         {
             names.remove(&name);
         }
-        self.touch();
+        let is_remembered = match heard {
+            Heard::Status(..) | Heard::State(_) => false,
+            Heard::Exclude(map) => {
+                self.configuration.exclude.clone_from(&map.as_ref().map(|it| it.1.clone()));
+                true
+            }
+            _ => true,
+        };
+        if is_remembered {
+            self.world_changed();
+        }
+    }
+
+    /// Something of the world has changed.
+    pub(super) fn world_changed(&mut self) {
+        if !std::mem::replace(&mut self.changed, true) {
+            self.due = self.due.min(Instant::now() + WORLD).max(self.earliest);
+        }
     }
 
     /// A watch has told of all there is: what was only remembered is gone.
@@ -89,29 +149,29 @@ impl Memory {
         names.into_iter().filter_map(|(namespace, name)| gone(watch, namespace, name)).collect()
     }
 
-    /// Something has changed.
+    /// What this node claims has changed.
     pub(super) fn touch(&mut self) {
-        if !std::mem::replace(&mut self.changed, true) {
-            self.due = self.due.max(Instant::now() + TOGETHER);
-        }
+        self.changed = true;
+        self.due = self.due.min(Instant::now() + TOGETHER).max(self.earliest);
     }
 
     /// Waits until it is time to write.
     pub(super) async fn work(&mut self) {
         loop {
-            if self.file.is_none() || (!self.changed && self.writing.is_empty()) {
+            if self.file.is_none() {
                 return std::future::pending().await;
             }
             let due = self.due;
             tokio::select! {
                 Some((written, took)) = self.writing.next() => self.written(written, took),
-                () = sleep_until(due), if self.changed && self.writing.is_empty() => return,
+                () = sleep_until(due), if self.writing.is_empty() => return,
             }
         }
     }
 
     fn written(&mut self, written: Result<(), StateError>, took: Duration) {
-        self.due = Instant::now() + (took * SHARE).max(TOGETHER);
+        self.earliest = Instant::now() + (took * SHARE).max(TOGETHER);
+        self.due = if self.changed { self.earliest } else { Instant::now() + REFRESH };
         match written {
             Ok(()) => self.trouble = None,
             Err(error) => {
@@ -121,24 +181,25 @@ impl Memory {
                 }
                 self.trouble = Some(error);
                 self.changed = true;
-                self.due = Instant::now() + AGAIN;
+                self.earliest = Instant::now() + AGAIN;
+                self.due = self.earliest;
             }
         }
     }
 
     /// There is nothing to write yet.
     pub(super) fn later(&mut self) {
-        self.due = Instant::now() + TOGETHER;
+        self.due = Instant::now() + WORLD;
     }
 
     /// Begins to write.
-    pub(super) fn begin(&mut self, known: &LastKnown) {
+    pub(super) fn begin(&mut self, mut known: LastKnown) {
         let Some(file) = self.file.clone() else { return };
         self.changed = false;
+        known.written = Timestamp::now().as_millisecond();
         let began = std::time::Instant::now();
-        let bytes = file.to_bytes(known);
         let write = tokio::task::spawn_blocking(move || {
-            let written = bytes.and_then(|bytes| file.write(&bytes));
+            let written = file.to_bytes(&known).and_then(|bytes| file.write(&bytes));
             (written, began.elapsed())
         });
         // One that panics has written nothing.
@@ -147,7 +208,7 @@ impl Memory {
     }
 
     /// Writes for the last time.
-    pub(super) async fn finish(&mut self, known: &LastKnown) {
+    pub(super) async fn finish(&mut self, known: LastKnown) {
         while self.writing.next().await.is_some() {}
         self.begin(known);
         if let Some((Err(error), _)) = self.writing.next().await {
@@ -163,6 +224,7 @@ fn names(last: &LastKnown) -> BTreeMap<&'static str, BTreeSet<(String, String)>>
     let mut names: BTreeMap<_, BTreeSet<_>> = BTreeMap::from([
         ("IPAddressPool", last.configuration.pools.keys().map(plain).collect()),
         ("L2Advertisement", last.configuration.advertisements.keys().map(plain).collect()),
+        (exclude::NAME, last.configuration.exclude.iter().map(|_| plain(&String::new())).collect()),
         ("ConfigMap", last.configuration.config_map.iter().map(|_| plain(&String::new())).collect()),
         ("Node", last.nodes.iter().map(|node| plain(&node.name)).collect()),
         ("NodeFacts", last.interfaces.keys().map(plain).collect()),
@@ -186,6 +248,7 @@ fn identity(heard: &Heard) -> Option<(&'static str, (String, String))> {
     Some(match heard {
         Heard::Node(node) => ("Node", plain(&node.0.name)),
         Heard::Facts(node, Some(_)) => ("NodeFacts", plain(node)),
+        Heard::Exclude(Some(_)) => (exclude::NAME, plain("")),
         Heard::Change(change) => match &**change {
             Change::Config(change) => match &**change {
                 ConfigChange::Pool(pool) => ("IPAddressPool", name(&pool.metadata.name)),
@@ -208,6 +271,7 @@ fn gone(watch: &str, namespace: String, name: String) -> Option<Heard> {
     let change = match watch {
         "Node" => return Some(Heard::NodeGone(name)),
         "NodeFacts" => return Some(Heard::Facts(name, None)),
+        exclude::NAME => return Some(Heard::Exclude(None)),
         "IPAddressPool" => Change::Config(Box::new(ConfigChange::PoolGone(name))),
         "L2Advertisement" => Change::Config(Box::new(ConfigChange::AdvertisementGone(name))),
         "ConfigMap" => Change::Config(Box::new(ConfigChange::ConfigMapGone)),

@@ -13,7 +13,6 @@ mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -37,6 +36,7 @@ pub use self::inspect::{
 };
 use self::lans::Lans;
 use self::memory::Memory;
+pub use self::memory::State;
 use self::statuses::Says as Status;
 use self::together::Together;
 use self::watches::{Heard, WATCHES, watches};
@@ -46,6 +46,8 @@ use super::{Change, Effect, Rules, Speaker};
 use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
 use crate::events::{Event, Recorder};
+use crate::objects::exclude;
+use crate::objects::leftovers::SELECTORS;
 use crate::objects::service::Class;
 use crate::upkeep::Upkeep;
 use crate::watching::{Progress, Told, Watch};
@@ -63,8 +65,9 @@ pub struct Settings {
     pub rules: Rules,
     /// Which interfaces may be used. Those left out are so until `metallb-excludel2` says others.
     pub interfaces: Selection,
-    /// A folder for what is known, so that the next process can go on without the API server; none: nothing is kept.
-    pub state: Option<PathBuf>,
+    /// What the process before this one knew, and where this one writes it down, so that the next one can go on without
+    /// the API server; none: nothing is kept.
+    pub state: Option<State>,
 }
 
 /// What a speaker is connected to, beside the API server.
@@ -96,6 +99,9 @@ pub enum Word {
     Records(Vec<Record>),
     /// This node does not serve these Services, by its own check.
     Failing(BTreeSet<ServiceKey>),
+    /// What was held before is in the store, these addresses: now it can be decided who answers for them. Waited for where
+    /// members are nodes.
+    Adopted(BTreeSet<IpAddr>),
 }
 
 impl Wiring {
@@ -111,6 +117,8 @@ const EVENTS_AT_ONCE: usize = 4;
 
 /// How long the API server is waited for, if the process before this one left what it knew.
 const WITHOUT_SERVER: Duration = Duration::from_secs(1);
+/// The same for one that can be reached, and is slow to tell of everything.
+const SLOW_SERVER: Duration = Duration::from_secs(5);
 
 /// How long a speaker that knows everything waits until other nodes can know of it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -137,6 +145,9 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
     let (carrier, mut news) = members.unzip();
     let (listener, mut says) = beside.map(|beside| (beside.news, beside.says)).unzip();
     let mut running = Running::new(&client, settings, layer2, carrier);
+    if says.is_some() && running.settings.rules.members_are_nodes {
+        running.adopted = None;
+    }
     tokio::pin!(stop);
     loop {
         let due = running.due();
@@ -173,8 +184,10 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
         running.share();
         if running.may_end() {
             running.together.say_goodbye().await;
-            let known = running.known();
-            running.memory.finish(&known).await;
+            if running.begun {
+                let known = running.known();
+                running.memory.finish(known).await;
+            }
             return true;
         }
     }
@@ -224,6 +237,9 @@ struct Running {
     from_disk: bool,
     failovers: Failovers,
     overlaps: Overlaps,
+    /// Addresses that Services are to have before this speaker begins; none before that is known. Nothing is waited for if
+    /// nobody would say so.
+    adopted: Option<BTreeSet<IpAddr>>,
     /// The words by which others were asked for an even spread last, where no API server tells that.
     words: BTreeMap<String, Option<Vec<u8>>>,
     /// Answers that wait for the thread of members.
@@ -233,9 +249,9 @@ struct Running {
 }
 
 impl Running {
-    fn new(client: &Client, settings: Settings, layer2: Layer2, carrier: Option<Carrier>) -> Self {
+    fn new(client: &Client, mut settings: Settings, layer2: Layer2, carrier: Option<Carrier>) -> Self {
         let component = Component::Speaker(settings.node.clone());
-        let (memory, last) = Memory::open(settings.state.as_deref());
+        let (memory, last) = Memory::open(settings.state.take(), settings.rules.members_are_nodes);
         let mut running = Self {
             watches: watches(client, &settings),
             progress: Progress::new(WATCHES),
@@ -262,6 +278,7 @@ impl Running {
             from_disk: false,
             failovers: Failovers::default(),
             overlaps: Overlaps::default(),
+            adopted: Some(BTreeSet::new()),
             words: BTreeMap::new(),
             replies: FuturesUnordered::new(),
             rebalanced: None,
@@ -271,25 +288,40 @@ impl Running {
         running.speaker.count_from(u64::try_from(running.began.as_microsecond()).unwrap_or_default());
         if let Some(last) = last {
             running.places.clone_from(&last.places);
-            let records = running.speaker.recall(last);
-            running.together.changes.extend(records);
+            if let Some(map) = &last.configuration.exclude {
+                running.on_exclude(Some(exclude::read(map)));
+            }
+            for (node, macs) in &last.macs {
+                running.set_macs(node, Some(macs.iter().filter_map(|mac| mac.parse().ok()).collect()));
+            }
+            running.speaker.recall(last);
+            // While the API server is waited for, the others can be, too.
+            running.together.set_peers(&running.places);
+            running.together.expect(running.places.keys());
         }
         running
     }
 
     /// Whether enough is known to decide: from the API server, or, if that does not answer, from the process before.
     fn is_known(&self) -> bool {
-        self.progress.is_done() || (self.memory.is_recalled() && self.start.elapsed() >= WITHOUT_SERVER)
+        let waited = self.start.elapsed();
+        // One that is slow is waited for longer than one that cannot be reached.
+        let is_away = waited >= SLOW_SERVER || (waited >= WITHOUT_SERVER && self.progress.is_failing());
+        self.progress.is_done() || (self.memory.is_recalled() && is_away)
     }
 
     fn known(&self) -> super::last_known::LastKnown {
-        self.speaker.last_known(&self.memory.configuration, &self.places)
+        let macs = |all: &BTreeSet<MacAddr>| all.iter().map(ToString::to_string).collect();
+        super::last_known::LastKnown {
+            macs: self.members.iter().map(|(node, all)| (node.clone(), macs(all))).collect(),
+            ..self.speaker.last_known(&self.memory.configuration, &self.places)
+        }
     }
 
     fn write_down(&mut self) {
         if self.begun {
             let known = self.known();
-            self.memory.begin(&known);
+            self.memory.begin(known);
         } else {
             self.memory.later();
         }
@@ -297,12 +329,14 @@ impl Running {
 
     /// When something is to be done although nothing happens.
     fn due(&self) -> Option<Instant> {
-        let own = self.speaker.deadline().map(|after| self.start + after);
+        // What is due while this process may not answer is looked at when it may.
+        let may = !self.begun || !self.together.is_there() || self.together.may_answer();
+        let own = self.speaker.deadline().filter(|_| may).map(|after| self.start + after);
         let leaving = self.leaving.map(|since| since + HANDING_OVER);
         let patience = self.patience.filter(|_| !self.together.is_there() || self.together.joined);
-        let from_disk = self.start + WITHOUT_SERVER;
-        let from_disk =
-            Some(from_disk).filter(|_| !self.begun && self.memory.is_recalled() && !self.is_known());
+        let from_disk = [WITHOUT_SERVER, SLOW_SERVER].map(|after| self.start + after);
+        let from_disk = from_disk.into_iter().find(|at| *at > Instant::now());
+        let from_disk = from_disk.filter(|_| !self.begun && self.memory.is_recalled() && !self.is_known());
         patience.into_iter().chain(own).chain(leaving).chain(from_disk).min()
     }
 
@@ -337,14 +371,14 @@ impl Running {
                 self.statuses.seen(name, status);
             }
             Told::Change(Heard::State(says)) => self.state.seen((), says),
-            Told::Change(Heard::Exclude(read)) => self.on_exclude(read),
+            Told::Change(Heard::Exclude(read)) => self.on_exclude(read.map(|read| read.0)),
             Told::Synced(watch) => {
-                self.forget_vanished(watch);
                 self.progress.synced(watch);
+                self.forget_vanished(watch);
             }
             Told::Absent(watch) => {
-                self.forget_vanished(watch);
                 self.progress.absent(watch);
+                self.forget_vanished(watch);
             }
             Told::Failed(watch, error) => self.progress.failed(watch, &error),
         }
@@ -352,6 +386,14 @@ impl Running {
 
     /// What only the process before this one knew is gone.
     fn forget_vanished(&mut self, watch: &'static str) {
+        // Of a pod either of two watches may tell.
+        let is_of_pods = SELECTORS.iter().any(|(name, _)| *name == watch);
+        let waits = |name: &str| self.progress.unsynced().any(|it| it == name);
+        let watch = match is_of_pods {
+            true if SELECTORS.iter().any(|(name, _)| waits(name)) => return,
+            true => SELECTORS[1].0,
+            false => watch,
+        };
         for heard in self.memory.vanished(watch) {
             self.hear(Told::Change(heard));
         }
@@ -362,6 +404,7 @@ impl Running {
             Word::Records(records) if self.together.is_there() => self.together.changes.extend(records),
             Word::Records(_) => {}
             Word::Failing(services) => self.apply(Change::Failing(services)),
+            Word::Adopted(addresses) => self.adopted = Some(addresses),
         }
     }
 
@@ -405,7 +448,11 @@ impl Running {
         } else {
             (self.facts.are_told(), true)
         };
-        if is_joined && (is_known || Instant::now() >= patience) {
+        let has_adopted = self
+            .adopted
+            .as_ref()
+            .is_some_and(|all| all.iter().all(|address| self.speaker.keys_of(*address).next().is_some()));
+        if is_joined && ((is_known && has_adopted) || Instant::now() >= patience) {
             self.begun = true;
             self.from_disk = !self.progress.is_done();
             self.patience = None;
@@ -450,13 +497,16 @@ impl Running {
 
     fn apply(&mut self, change: Change) {
         self.speaker.set_clock(self.start.elapsed());
+        let mut overlapped = BTreeSet::new();
         for effect in self.speaker.apply(change) {
             if let Effect::Withdraw { address, .. } = &effect {
                 self.on_wire.withdrawn(*address);
+                self.failovers.withdrawn(*address);
             }
             match &effect {
                 Effect::Owner { address, why: Some(why), .. } => self.failovers.took(*address, why),
-                Effect::Overlap { apart, .. } => {
+                // A shared address is told of to each of its Services, and counts once.
+                Effect::Overlap { address, apart, .. } if overlapped.insert(*address) => {
                     self.overlaps.count += 1;
                     self.overlaps.time += *apart;
                 }

@@ -41,9 +41,12 @@ pub(super) enum Heard {
     Status(String, Option<L2Status>),
     /// What our own `ConfigurationState` says.
     State(Says),
-    /// The interfaces that announce nothing; with `None`, those that do not by default.
-    Exclude(Option<Result<Vec<Pattern>, Problem>>),
+    /// The interfaces that announce nothing, and the object that says so; with `None`, those that do not by default.
+    Exclude(Option<Box<Excluding>>),
 }
+
+/// What `metallb-excludel2` says, and the object itself.
+pub(super) type Excluding = (Result<Vec<Pattern>, Problem>, ConfigMap);
 
 /// Those that are waited for before anything is announced.
 pub(super) const WATCHES: [&str; 11] = [
@@ -133,7 +136,11 @@ fn excluded(client: &Client, namespace: &str) -> Watch<Heard> {
     let only_it = config().fields(&format!("metadata.name={}", exclude::NAME));
     named(
         exclude::NAME,
-        follow(Api::<ConfigMap>::namespaced(client.clone(), namespace), only_it, exclude::read),
+        follow(Api::<ConfigMap>::namespaced(client.clone(), namespace), only_it, |map| {
+            let mut kept = map.clone();
+            kept.metadata.managed_fields = None;
+            Box::new((exclude::read(map), kept))
+        }),
         |read| Heard::Exclude(Some(read)),
         |_, _, _| Heard::Exclude(None),
     )

@@ -71,7 +71,8 @@ impl Speaker {
     pub(in crate::speaker) fn overlapped(&self, address: IpAddr) -> Option<(String, Duration)> {
         let team = self.team.as_ref()?;
         let (node, _) = team.claims.holder(address)?;
-        let since = team.apart.get(node)?;
-        Some((node.to_owned(), team.now.saturating_sub(*since)))
+        let (since, until) = team.apart.get(node)?;
+        let is_over = until.is_some_and(|until| until < team.now);
+        (!is_over).then(|| (node.to_owned(), team.now.saturating_sub(*since)))
     }
 }

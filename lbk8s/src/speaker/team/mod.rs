@@ -17,6 +17,7 @@ use lbcore::ownership::Interface;
 use lbcore::ownership::claims::{Cause, Claims, Failback, Offers, Table};
 use lbcore::{Labels, Node, ServiceKey};
 
+pub(super) use self::telling::held;
 pub use self::told::{DRAINED, FACTS, LEAVING, READY, REBALANCE, Record, Told};
 use super::history::History;
 use super::{Effect, Speaker};
@@ -27,6 +28,8 @@ const RETURNING: Duration = Duration::from_millis(1500);
 /// When many start at once, the first of them to be ready waits for the others for so long: they would have to take their
 /// share from it.
 const STARTING: Duration = Duration::from_millis(500);
+/// What turns out within this time, after two have heard each other again, they did while they had not.
+const REUNION: Duration = Duration::from_secs(5);
 /// Others that start at the same time are waited for before the share of each is worked out.
 const GATHERING: Duration = Duration::from_millis(500);
 
@@ -51,8 +54,8 @@ pub(super) struct Team {
     pub(super) causes: BTreeMap<IpAddr, (u64, Cause)>,
     /// Those that were restarted and do not answer yet, and until when they keep what they had; nothing if that is over.
     returning: BTreeMap<String, Option<Duration>>,
-    /// Since when those were not heard that are heard again and have not told yet what they claim.
-    apart: BTreeMap<String, Duration>,
+    /// Since when those were not heard that are not, or were not until a moment ago: until when that is one.
+    apart: BTreeMap<String, (Duration, Option<Duration>)>,
     /// Until when those that live are taken to be ready; over, once that is none.
     starting: Option<Duration>,
     /// When this speaker was the first to claim an address, if that was lately.
@@ -61,6 +64,8 @@ pub(super) struct Team {
     met: BTreeSet<String>,
     /// When it looks whether others that have come lack their share.
     sharing: Option<Duration>,
+    /// When it goes on to even out the spread, which somebody asked for.
+    rebalancing: Option<Duration>,
     /// What this speaker claimed before it was restarted is told to the others.
     held: BTreeSet<IpAddr>,
     /// What those that are not heard any more had then.
@@ -101,6 +106,7 @@ impl Team {
             young: BTreeMap::new(),
             met: BTreeSet::new(),
             sharing: None,
+            rebalancing: None,
             held: BTreeSet::new(),
             had: BTreeMap::new(),
             ceded: BTreeMap::new(),
@@ -123,7 +129,8 @@ impl Team {
     /// When something is to be looked at again.
     fn deadline(&self) -> Option<Duration> {
         let returning = self.returning.values().copied().flatten();
-        self.claims.deadline().into_iter().chain(returning).chain(self.starting).chain(self.sharing).min()
+        let own = self.starting.into_iter().chain(self.sharing).chain(self.rebalancing);
+        self.claims.deadline().into_iter().chain(returning).chain(own).min()
     }
 }
 
@@ -164,6 +171,11 @@ impl Speaker {
 
     pub(super) fn is_leaving(&self, node: &str) -> bool {
         self.team.as_ref().is_some_and(|team| team.leaving.contains(node))
+    }
+
+    /// Whether a node's speaker was restarted a moment ago.
+    pub(super) fn is_returning(&self, node: &str) -> bool {
+        self.team.as_ref().is_some_and(|team| team.is_returning(node))
     }
 
     /// Whether a node says itself that its addresses are to go elsewhere.
@@ -241,6 +253,7 @@ impl Speaker {
         let mut touched = team.claims.due(now);
         let has_started = team.starting.take_if(|until| *until <= now).is_some();
         let shares = team.sharing.take_if(|at| *at <= now).is_some();
+        let rebalances = team.rebalancing.take_if(|at| *at <= now).is_some();
         for name in late {
             touched.extend(self.end_returning(&name));
         }
@@ -249,6 +262,9 @@ impl Speaker {
         }
         if shares {
             touched.extend(self.share());
+        }
+        if rebalances {
+            touched.extend(self.set_rebalancing());
         }
         touched
     }
@@ -271,6 +287,9 @@ impl Speaker {
         }
         let Some(team) = &mut self.team else { return Default::default() };
         let had = team.had.remove(name).unwrap_or_default();
+        if let Some((_, until)) = team.apart.get_mut(name) {
+            *until = Some(team.now + REUNION);
+        }
         let touched = if team.alive.insert(name.to_owned()) { self.mark(name) } else { BTreeSet::new() };
         (touched, self.announce_again(had))
     }
@@ -282,7 +301,7 @@ impl Speaker {
         team.ready.remove(name);
         team.returning.remove(name);
         if team.joined {
-            team.apart.insert(name.to_owned(), team.now);
+            team.apart.insert(name.to_owned(), (team.now, None));
         }
         let was_alive = team.alive.remove(name);
         let (mut touched, had) = team.claims.set_gone(name);
@@ -366,16 +385,16 @@ impl Speaker {
     /// What is known of a node apart from its object, put on it.
     pub(super) fn mark(&mut self, name: &str) -> BTreeSet<IpAddr> {
         let (silent, leaving) = (!self.is_heard(name), self.is_leaving(name));
-        let says_drained = self.says_drained(name);
+        let (says_drained, returning) = (self.says_drained(name), self.is_returning(name));
         let Ok(at) = self.nodes.binary_search_by(|known| (*known.name).cmp(name)) else {
             return BTreeSet::new();
         };
         let node = &mut self.nodes[at];
-        let before = (node.silent, node.leaving, node.last_choice);
+        let before = (node.silent, node.leaving, node.last_choice, node.returning);
         let cordoned = node.cordoned && self.rules.move_on_cordon;
         node.last_choice = node.drained || says_drained || cordoned;
-        (node.silent, node.leaving) = (silent, leaving);
-        if before == (node.silent, node.leaving, node.last_choice) {
+        (node.silent, node.leaving, node.returning) = (silent, leaving, returning);
+        if before == (node.silent, node.leaving, node.last_choice, node.returning) {
             BTreeSet::new()
         } else {
             self.all_addresses()
@@ -383,11 +402,4 @@ impl Speaker {
     }
 }
 
-impl Speaker {
-    /// Whoever is heard again has told what it claims.
-    pub(super) fn reunited(&mut self, name: &str) {
-        if let Some(team) = &mut self.team {
-            team.apart.remove(name);
-        }
-    }
-}
+impl Speaker {}

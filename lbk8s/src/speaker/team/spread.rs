@@ -13,6 +13,11 @@ use super::Speaker;
 /// their share. After that only who asks for it moves anything.
 const YOUNG: Duration = Duration::from_mins(1);
 
+/// Groups that are moved at a time: it is worked out between two other things that this speaker does.
+const AT_ONCE: usize = 300;
+/// The rest is looked at again after these have moved.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Speaker {
     /// Others that have come since get their share of what this speaker was the first to claim a moment ago.
     pub(super) fn share(&mut self) -> BTreeSet<IpAddr> {
@@ -23,16 +28,20 @@ impl Speaker {
             return BTreeSet::new();
         }
         let mut offers = self.even_out();
+        let is_all = offers.len() < AT_ONCE;
         let Some(team) = &mut self.team else { return BTreeSet::new() };
         offers.retain(|address, _| team.young.contains_key(address));
+        team.sharing = (!is_all && !offers.is_empty()).then(|| now + AGAIN);
         team.claims.offer(offers)
     }
 
     /// Evens out who has how many addresses: this speaker gives away what it has too many of.
     pub(in crate::speaker) fn set_rebalancing(&mut self) -> BTreeSet<IpAddr> {
         let mut offers = self.even_out();
+        let is_all = offers.len() < AT_ONCE;
         let Some(team) = &mut self.team else { return BTreeSet::new() };
         offers.retain(|address, _| self.owned.contains_key(address));
+        team.rebalancing = (!is_all && !offers.is_empty()).then(|| team.now + AGAIN);
         team.claims.offer(offers)
     }
 
@@ -58,6 +67,6 @@ impl Speaker {
                 groups.push(Group { addresses, holder: holder.0.to_owned(), candidates });
             }
         }
-        even_out(&groups)
+        even_out(&groups, AT_ONCE)
     }
 }

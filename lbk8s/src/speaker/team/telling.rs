@@ -9,6 +9,11 @@ use lbcore::ownership::claims::Table;
 use super::told::{CEDED, CLAIM, DRAINED, FAILING, HELD, OFFER, Record, claim};
 use super::{Speaker, Team};
 
+/// The records of what was claimed before a restart.
+pub(in crate::speaker) fn held(table: &Table) -> Vec<Record> {
+    table.iter().map(|(address, epoch)| (format!("{HELD}{address}"), Some(claim(*epoch, None)))).collect()
+}
+
 /// Everybody who can be heard has heard of it within this time.
 const CEDED_FOR: Duration = Duration::from_secs(10);
 
@@ -61,14 +66,10 @@ impl Team {
         records
     }
 
-    /// This speaker claimed this before it was restarted; the records that tell the others.
-    pub(in crate::speaker) fn restore(&mut self, table: Table) -> Vec<Record> {
+    /// This speaker claimed this before it was restarted.
+    pub(in crate::speaker) fn restore(&mut self, table: Table) {
         self.held.extend(table.keys());
-        let record =
-            |(address, epoch): (&IpAddr, &u64)| (format!("{HELD}{address}"), Some(claim(*epoch, None)));
-        let records = table.iter().map(record).collect();
         self.claims.restore(table);
-        records
     }
 }
 

@@ -73,8 +73,10 @@ impl Running {
         let generation = u64::try_from(since.as_millis()).unwrap_or_default();
         let me = Identity { name: settings.name, session, generation, addresses };
         let now = Instant::now();
+        let mut membership = Membership::new(settings.membership.clone(), me, seed, now);
+        membership.publish(settings.records, now);
         Ok(Self {
-            membership: Membership::new(settings.membership.clone(), me, seed, now),
+            membership,
             keys: Keys::new(session, keys),
             key_path: settings.keys,
             keys_due: now + KEYS_EVERY,
@@ -291,7 +293,10 @@ impl Running {
             }
             let of = match &event {
                 // What one that is back told before is known still, and counts again.
-                Event::Table { name } | Event::Up { name, restarted: false } => {
+                Event::Table { name } | Event::Up { name, restarted: false }
+                    // Of a new process nothing is known yet.
+                    if self.membership.has_table(name) =>
+                {
                     Some((name.clone(), self.membership.records(name)))
                 }
                 _ => None,
