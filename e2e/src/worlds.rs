@@ -27,6 +27,20 @@ pub(crate) async fn restart_speakers(cluster: &mut Cluster, arguments: &[&str]) 
 /// The arguments under which what a pool no longer has is taken away at once, as MetalLB does.
 pub(crate) const TAKE_AWAY: [&str; 2] = ["--lost-addresses", "take-away"];
 
+/// Waits until the controller knows these pools. A watch tells of pools and another one of Services: of two objects that are
+/// made one after the other it may hear the other way round.
+pub(crate) async fn pools_known(cluster: &mut Cluster, names: &[&str]) -> Result {
+    for name in names {
+        until_within(crate::wait::PATIENCE, "the controller counts the pool", async || {
+            cluster.lives()?;
+            let counted = cluster.get("IPAddressPool", name).await?["status"]["availableIPv4"].clone();
+            if counted.is_null() { Err(format!("{name} is not counted").into()) } else { Ok(()) }
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// The pool of most cases.
 pub(crate) const POOL: &str = "192.168.3.200-192.168.3.209";
 

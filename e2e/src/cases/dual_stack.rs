@@ -7,7 +7,7 @@ use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, advertisement, pool, service};
 
-use crate::worlds::TAKE_AWAY;
+use crate::worlds::{TAKE_AWAY, pools_known};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -51,6 +51,7 @@ async fn prefer_dual(cluster: &mut Cluster) -> Result {
     let pools =
         [pool("a-v4", &["192.168.3.210/31"]), pool("b-v6", &["fd00:3::e0/127"]), pool("c-dual", &[V4, V6])];
     cluster.create_all(&pools).await?;
+    pools_known(cluster, &["a-v4", "b-v6", "c-dual"]).await?;
     cluster.create(&policy("web", "PreferDualStack")).await?;
     cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await
 }

@@ -7,7 +7,7 @@ use crate::case::{Case, case};
 use crate::cluster::Cluster;
 use crate::object::{Object, pool, service};
 
-use crate::worlds::labelled;
+use crate::worlds::{labelled, pools_known};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -37,7 +37,8 @@ async fn pools(cluster: &mut Cluster, allocation: Value) -> Result {
             pool("second", &["192.168.3.210/32"]).spec("serviceAllocation", allocated(50)),
             pool("first", &["192.168.3.200/32"]).spec("serviceAllocation", allocated(20)),
         ])
-        .await
+        .await?;
+    pools_known(cluster, &["default", "second", "first"]).await
 }
 
 /// Three Services like this one get addresses from the first, the second and the default pool, in this order.
