@@ -16,6 +16,8 @@ const ADDRESSES: u16 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
 /// After so long all is at rest.
 const REST: Duration = Duration::from_secs(5);
+/// For so long an address may go to a node that starts, so that nodes which start one after another share them.
+const SETTLED: Duration = Duration::from_secs(61);
 const TARGET: &str = "at most 1.25";
 
 type Owners = BTreeMap<IpAddr, Place>;
@@ -75,6 +77,7 @@ fn comes_and_goes(speakers: &mut Speakers, before: &Owners) -> Result<Vec<Figure
         "",
         "none: it takes nothing back",
     ));
+    speakers.run(SETTLED);
     speakers.add_nodes([NODES])?;
     speakers.start(NODES)?;
     speakers.run(REST);

@@ -92,8 +92,6 @@ impl Membership {
         if self.watching.is_suspected(&name) {
             self.watching.forget(&name);
         }
-        let watches = self.peers.get(&name).is_some_and(|peer| peer.watches);
-        self.watching.watch(&name, datagram.watch || watches);
         if was != State::Alive || restarted {
             self.events.push_back(Event::Up { name: name.clone(), restarted: was == State::Alive });
             self.swim.meet(&name);

@@ -368,7 +368,7 @@ impl Membership {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.told).map(|waiting| waiting.until);
-        let own = self.watching.deadline(&self.settings, &self.peers);
+        let own = self.watching.deadline();
         let soonest = own.min(self.ticked + self.settings.interval);
         let segments = self.segments.deadline(&self.settings);
         [waiting, segments, self.swim.deadline()].into_iter().flatten().fold(soonest, Instant::min)

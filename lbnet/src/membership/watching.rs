@@ -18,8 +18,9 @@ pub(super) struct Watching {
     next_beat: Instant,
     /// Those that are to notice when this node falls silent.
     watchers: BTreeSet<String>,
-    /// Those whose silence this node is to notice.
-    watched: BTreeSet<String>,
+    /// When one whose silence this node is to notice has been silent for too long, as it was when it was looked last: those
+    /// that were heard since then have more time, and nobody has less than until the next look.
+    too_long: Option<Instant>,
     suspects: BTreeMap<String, Suspect>,
     /// What each token was made for.
     tokens: BTreeMap<u64, Token>,
@@ -59,7 +60,7 @@ impl Watching {
         Self {
             next_beat: now,
             watchers: BTreeSet::new(),
-            watched: BTreeSet::new(),
+            too_long: None,
             suspects: BTreeMap::new(),
             tokens: BTreeMap::new(),
             last_token: 0,
@@ -68,27 +69,10 @@ impl Watching {
         }
     }
 
-    pub(super) fn deadline(&self, settings: &Settings, peers: &BTreeMap<String, Peer>) -> Instant {
-        let silent = |name: &String| {
-            let peer = peers.get(name).filter(|peer| peer.state == State::Alive)?;
-            if self.suspects.contains_key(name) {
-                return None;
-            }
-            Some(peer.heard_here + allowed(peer, settings)?)
-        };
-        let silences = self.watched.iter().filter_map(silent);
+    pub(super) fn deadline(&self) -> Instant {
         let roll_call = self.roll_call.map(|(_, until)| until);
         let others = self.suspects.values().map(|suspect| suspect.until).chain(roll_call);
-        silences.chain(others).fold(self.next_beat, Instant::min)
-    }
-
-    /// Whether this node is to notice when a member falls silent.
-    pub(super) fn watch(&mut self, name: &str, wanted: bool) {
-        if !wanted {
-            self.watched.remove(name);
-        } else if !self.watched.contains(name) {
-            self.watched.insert(name.to_owned());
-        }
+        others.chain(self.too_long).fold(self.next_beat, Instant::min)
     }
 
     pub(super) fn is_suspected(&self, name: &str) -> bool {
@@ -97,7 +81,6 @@ impl Watching {
 
     /// Somebody is no suspect any more: it lives, or is dead.
     pub(super) fn forget(&mut self, name: &str) {
-        self.watched.remove(name);
         if self.suspects.remove(name).is_some() {
             self.tokens.retain(|_, token| !matches!(token, Token::About(who) if who == name));
         }
@@ -154,9 +137,7 @@ impl Membership {
         for name in before.difference(&chosen) {
             let Some(peer) = self.peers.get_mut(name) else { continue };
             peer.watches = false;
-            let (is_alive, is_watched) = (peer.state == State::Alive, peer.watched);
-            self.watching.watch(name, is_alive && is_watched);
-            if is_alive {
+            if peer.state == State::Alive {
                 // So that it knows.
                 self.send(name, Body::Ack);
             }
@@ -164,7 +145,6 @@ impl Membership {
         for name in &chosen {
             if let Some(peer) = self.peers.get_mut(name) {
                 peer.watches = true;
-                self.watching.watch(name, true);
             }
         }
     }
@@ -209,6 +189,12 @@ impl Membership {
                 self.declare_dead(&name, asked, now);
             }
         }
+        let unsuspected = self
+            .peers
+            .iter()
+            .filter(|(name, peer)| peer.state == State::Alive && !self.watching.is_suspected(name));
+        let ends = unsuspected.filter_map(|(_, peer)| Some(peer.heard_here + allowed(peer, &self.settings)?));
+        self.watching.too_long = ends.min();
     }
 
     /// Somebody may be dead: it is asked, and others are.
@@ -300,9 +286,7 @@ impl Membership {
         let Some(Token::About(name)) = self.watching.tokens.get(&token) else { return };
         let name = name.clone();
         self.counters.explained += 1;
-        let was_watched = self.watching.watched.contains(&name);
         self.watching.forget(&name);
-        self.watching.watch(&name, was_watched);
         if let Some(peer) = self.peers.get_mut(&name) {
             // It lives, and only the way between the two of us is bad.
             peer.heard_here = now;
