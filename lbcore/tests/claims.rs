@@ -31,6 +31,7 @@ fn among(address: IpAddr, nodes: &[Node], preferred: Option<&str>) -> Ownership 
         key: ServiceKey::new("default", "web"),
         labels: Labels::new(),
         local: false,
+        spread: false,
         endpoints: Endpoints::Assumed,
     };
     let announced = Announced {

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         vec![
             Case::new("the_same_files_give_the_same_addresses_and_each_has_one_owner", same_addresses),
             Case::new("when_the_owner_is_killed_another_host_answers", killed),
+            Case::new("hosts_that_are_frozen_and_go_on_bury_nobody_and_move_nothing", frozen_watchers),
             Case::new("a_host_is_drained_by_its_socket_and_no_question_is_unanswered", drained),
             Case::new("a_host_that_is_told_to_stop_hands_over_before_it_ends", stopped),
             Case::new("a_host_whose_check_fails_does_not_answer", check_fails),
@@ -264,6 +265,36 @@ async fn killed() -> Outcome {
         return Err(format!("the dead one is not told of: {body}"));
     }
     Ok(())
+}
+
+/// Those that watch the owner stand still for longer than it takes to notice a death: what they missed is no silence.
+async fn frozen_watchers() -> Outcome {
+    let site = Site::new("frozen").await?;
+    let mut all = site.run_all(&["a"]).await?;
+    ready(&site).await?;
+    let owner = site.owner(vip(200), None).await?;
+    let watch = Watch::start(&site.client, &site.client_nic, vip(200)).await.map_err(text)?;
+    let has = |what: &'static str| move |_: u16, body: &str| body.contains(what);
+    for watcher in (0..3).filter(|host| *host != owner) {
+        all[watcher].freeze(true)?;
+        site.tells(owner, "/metrics", has("lbd_speaker_members{state=\"silent\"} 1")).await?;
+        all[watcher].freeze(false)?;
+        for host in [owner, watcher] {
+            site.tells(host, "/metrics", has("lbd_speaker_members{state=\"alive\"} 2")).await?;
+        }
+        let (_, metrics) = site.get(watcher, "/metrics").await?;
+        for expected in ["lbd_speaker_deaths_total 0", "lbd_speaker_moves_total 0"] {
+            if !metrics.lines().any(|line| line == expected) {
+                return Err(format!("no line {expected:?} after the freeze: {metrics}"));
+            }
+        }
+    }
+    let (_, body) = site.get(owner, &format!("/v1/addresses/{}", vip(200))).await?;
+    let told: Value = serde_json::from_str(&body).map_err(text)?;
+    let answerers = watch.story().answerers();
+    let is_right = told["history"].as_array().is_some_and(|owners| owners.len() == 1)
+        && answerers == [site.hosts[owner].nic.mac];
+    if is_right { Ok(()) } else { Err(format!("{answerers:?} answered: {told:#}")) }
 }
 
 async fn drained() -> Outcome {

@@ -12,6 +12,7 @@ use crate::worlds::{TAKE_AWAY, pools_known};
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case("both_families_are_announced_and_reached", reached),
+        case("of_a_service_that_asks_to_be_spread_each_family_has_a_node_of_its_own", spread),
         case("prefer_picks_a_pool_of_both_families", prefer_dual),
         case("prefer_takes_ipv4_first_and_each_family_from_the_pool_that_has_it", prefer_v4),
         case("prefer_takes_ipv6_first_where_the_service_says_so", prefer_v6),
@@ -44,6 +45,17 @@ async fn reached(cluster: &mut Cluster) -> Result {
     let v4 = cluster.serves("192.168.3.200".parse()?, "web").await?;
     let v6 = cluster.serves("fd00:3::f0".parse()?, "web").await?;
     assert_eq!(v4, v6, "both families of a Service are announced by one node");
+    Ok(())
+}
+
+async fn spread(cluster: &mut Cluster) -> Result {
+    cluster.create_all(&[pool("dual", &[V4, V6]), advertisement("all")]).await?;
+    cluster.pods("web", &["n1", "n2"]).await?;
+    cluster.create(&policy("web", "RequireDualStack").annotation("lbd.io/spread", "true")).await?;
+    cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await?;
+    let v4 = cluster.serves("192.168.3.200".parse()?, "web").await?;
+    let v6 = cluster.serves("fd00:3::f0".parse()?, "web").await?;
+    assert_ne!(v4, v6, "each family has a node of its own");
     Ok(())
 }
 

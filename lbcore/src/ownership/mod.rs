@@ -76,6 +76,8 @@ pub struct Service {
     pub labels: Labels,
     /// `externalTrafficPolicy: Local`: only nodes with an endpoint of it can answer.
     pub local: bool,
+    /// Its addresses are to be answered by different nodes, where there are as many that are as good.
+    pub spread: bool,
     /// Where its endpoints are.
     pub endpoints: Endpoints,
 }
@@ -149,8 +151,28 @@ pub struct Ownership {
     pub passed_over: Vec<(String, PassedOver)>,
     /// Why nobody answers, if so.
     pub nobody: Option<Nobody>,
-    /// No candidate is one for the service's other family too, so that the two are owned separately.
-    pub apart: bool,
+    /// Why the service's other family is owned separately, if it is.
+    pub apart: Option<Apart>,
+}
+
+/// Why the addresses of a service have an owner each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Apart {
+    /// No node is a candidate for all of them.
+    NoCommonNode,
+    /// The service asks for it: [`Service::spread`].
+    Asked,
+}
+
+impl fmt::Display for Apart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCommonNode => {
+                "no node can announce both families of the Service, so they are announced separately"
+            }
+            Self::Asked => "the Service asks for another node for its other family",
+        })
+    }
 }
 
 /// A node that can answer for an address.
@@ -320,7 +342,8 @@ pub fn elect(announced: &Announced, advertisements: &[Advertisement], nodes: &[N
 /// Decides who answers for `announced` when its services also have the addresses `beside` of the other family.
 ///
 /// One node answers for all of them if there is a candidate for all. If there is none, each is decided for alone,
-/// and [`Ownership::apart`] says so. Asked for each of the addresses in turn, it gives the same node.
+/// and [`Ownership::apart`] says so. Asked for each of the addresses in turn, it gives the same node; or, where a service
+/// asks for that, a different one each time, as long as there are others that are as good.
 #[must_use]
 pub fn elect_beside(
     announced: &Announced,
@@ -339,10 +362,15 @@ pub fn elect_beside(
         let weights = others.iter().map(|other| other.weight_of(&candidate.node));
         weights.sum::<Option<i64>>()
     };
-    let common = own.candidates.iter().any(|candidate| in_all(candidate).is_some());
-    own.apart = !own.candidates.is_empty() && !common;
-    let key = others.iter().map(|other| other.address).filter(|_| common).chain([own.address]).min();
-    let key = key.unwrap_or(own.address);
+    let spread = !others.is_empty() && announced.services.iter().any(|service| service.spread);
+    let common = !spread && own.candidates.iter().any(|candidate| in_all(candidate).is_some());
+    own.apart = match (spread, common) {
+        _ if own.candidates.is_empty() => None,
+        (true, _) => Some(Apart::Asked),
+        (false, common) => (!common).then_some(Apart::NoCommonNode),
+    };
+    let sharing = others.iter().map(|other| other.address).filter(|_| common || spread);
+    let key = sharing.min().map_or(own.address, |least| least.min(own.address));
     for candidate in &mut own.candidates {
         let (fits_all, weight) = match in_all(candidate).filter(|_| common) {
             Some(weight) => (true, candidate.weight + weight),
@@ -356,6 +384,15 @@ pub fn elect_beside(
         let hash = rendezvous(&candidate.node, key);
         (Reverse(candidate.standing), Reverse(hash), candidate.node.clone())
     });
+    if spread {
+        // All have the same order; the second address begins it with the second node, and so on.
+        let before = others.iter().filter(|other| other.address < own.address).count();
+        let best = own.candidates.first().map(|candidate| candidate.standing);
+        let as_good = own.candidates.iter().take_while(|it| Some(it.standing) == best).count();
+        if as_good > 0 {
+            own.candidates[..as_good].rotate_left(before % as_good);
+        }
+    }
     own
 }
 
@@ -363,7 +400,7 @@ pub fn elect_beside(
 fn candidates(announced: &Announced, advertisements: &[Advertisement], nodes: &[Node]) -> Ownership {
     let address = announced.address;
     let nobody =
-        |why| Ownership { address, candidates: vec![], passed_over: vec![], nobody: Some(why), apart: false };
+        |why| Ownership { address, candidates: vec![], passed_over: vec![], nobody: Some(why), apart: None };
     let about_pool: Vec<&Advertisement> = advertisements
         .iter()
         .filter(|advertisement| match &announced.under {
@@ -419,7 +456,7 @@ fn candidates(announced: &Announced, advertisements: &[Advertisement], nodes: &[
             _ => Nobody::NoCandidate { passed_over: passed_over.clone() },
         }
     });
-    Ownership { address, candidates, passed_over, nobody, apart: false }
+    Ownership { address, candidates, passed_over, nobody, apart: None }
 }
 
 /// Whether `node` can answer for all services.

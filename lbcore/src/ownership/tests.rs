@@ -15,6 +15,7 @@ fn announced(address: &str) -> Announced {
         key: ServiceKey::new("default", "web"),
         labels: Labels::new(),
         local: false,
+        spread: false,
         endpoints: Endpoints::Assumed,
     };
     Announced {
@@ -126,13 +127,41 @@ fn the_families_of_a_service_go_to_one_node_if_any_can_have_both() {
             let names = owners.each_ref().map(|it| it.owner().unwrap().node.as_str());
             if let Some(expected) = expected {
                 assert!(names[0] == names[1] && expected.contains(&names[0]), "{names:?}");
-                assert!(!owners[0].apart && !owners[1].apart);
+                assert!(owners.iter().all(|it| it.apart.is_none()));
             } else {
                 assert_eq!(names, ["node-0", "node-3"]);
-                assert!(owners[0].apart && owners[1].apart);
+                assert!(owners.iter().all(|it| it.apart == Some(Apart::NoCommonNode)));
             }
         }
     }
+}
+
+#[test]
+fn families_of_a_service_that_asks_to_be_spread_have_different_nodes_as_long_as_two_are_as_good() {
+    let spread = |address: &str| {
+        let mut announced = announced(address);
+        announced.services[0].spread = true;
+        announced
+    };
+    let favourite = Selector::label("kubernetes.io/hostname", "node-1");
+    let ads = [Advertisement { preferred: vec![(5, favourite)], ..Advertisement::default() }];
+    let names = |last: u32, ads: &[Advertisement], nodes: &[Node]| {
+        let (four, six) = (spread(&format!("10.0.0.{last}")), spread(&format!("fd00::{last}")));
+        let owners = [
+            elect_beside(&four, std::slice::from_ref(&six), ads, nodes),
+            elect_beside(&six, &[four], ads, nodes),
+        ];
+        assert!(owners.iter().all(|it| it.apart == Some(Apart::Asked)));
+        owners.map(|it| it.owner().unwrap().node.clone())
+    };
+    for last in 1..50 {
+        let [four, six] = names(last, &[Advertisement::default()], &nodes(2));
+        assert_ne!(four, six);
+        assert_eq!(names(last, &ads, &nodes(3)), ["node-1", "node-1"], "what is preferred counts first");
+        assert_eq!(names(last, &[Advertisement::default()], &nodes(1)), ["node-0", "node-0"]);
+    }
+    let alone = elect(&spread("10.0.0.1"), &[Advertisement::default()], &nodes(2));
+    assert_eq!(alone.apart, None, "it has no other family");
 }
 
 #[test]

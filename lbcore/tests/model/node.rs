@@ -223,6 +223,7 @@ impl Node {
             key: ServiceKey::new("default", "web"),
             labels: Labels::new(),
             local: false,
+            spread: false,
             endpoints: Endpoints::Assumed,
         };
         let announced = Announced {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lblab::sandbox::Process;
 use lblab::{Host, LabError};
+use nix::sys::signal::Signal;
 
 /// A running command, and what it says on both of its outputs.
 pub(crate) struct Running {
@@ -51,6 +52,13 @@ impl Running {
     pub(crate) fn kill(&mut self) -> Result<(), String> {
         let child = self.process.child();
         child.kill().and_then(|()| child.wait()).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Makes it stand still, or go on.
+    #[allow(dead_code, reason = "not every test freezes what it started")]
+    pub(crate) fn freeze(&mut self, frozen: bool) -> Result<(), String> {
+        let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+        self.process.signal(signal).map_err(|error| error.to_string())
     }
 
     /// Waits for a line that contains all of `parts`.

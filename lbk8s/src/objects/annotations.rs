@@ -11,6 +11,7 @@
 //! | | [`COOL_DOWN`] | a duration | a freed address is the last to be given to another Service until it is over |
 //! | | [`STATE`] | `active`, `cordoned` or `draining` | whether the pool gives out addresses |
 //! | `IPAddressPool`, `Service`, `Namespace` | [`RELEASE`] | `all`, or addresses, CIDRs and ranges | addresses that may be taken from Services because their pool is drained or has them no more |
+//! | `Service` | [`SPREAD`] | `true` or `false` | different nodes answer for its two families |
 //! | `Node` | [`GATEWAYS`] | addresses, separated by commas | where the node sends its traffic: never given out unless asked for |
 //! | | [`DRAIN`] | `true` | other nodes answer for the addresses that this one has, as long as any can |
 //! | | [`REBALANCE`] | any word | when it changes, the node gives away what it has more than its share of addresses |
@@ -56,6 +57,8 @@ pub const COOL_DOWN: &str = "lbd.io/cool-down";
 pub const STATE: &str = "lbd.io/state";
 /// On a pool, a Service or a Namespace: addresses that may be taken away.
 pub const RELEASE: &str = "lbd.io/release";
+/// On a Service: whether different nodes are to answer for its two families.
+pub const SPREAD: &str = "lbd.io/spread";
 /// On a Node: where it sends its traffic.
 pub const GATEWAYS: &str = "lbd.io/gateways";
 /// On a Node: `true` sends its addresses elsewhere.
@@ -95,6 +98,10 @@ pub(super) fn ranges(text: &str) -> Result<Vec<AddressRange>, String> {
 /// Reads what may be taken away.
 pub(super) fn release(text: &str) -> Result<Release, String> {
     text.parse().map_err(|error| format!("{error}; write all, or {LIST}"))
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
 }
 
 /// Reads an annotation of our own; an empty value counts as none, a bad one is a problem.

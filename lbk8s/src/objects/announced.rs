@@ -27,6 +27,9 @@ pub struct AnnouncedService {
     pub labels: Labels,
     /// `externalTrafficPolicy: Local`.
     pub local: bool,
+    /// Different nodes are to answer for its two families.
+    #[serde(default)]
+    pub spread: bool,
 }
 
 impl From<ServiceView> for AnnouncedService {
@@ -44,6 +47,7 @@ impl From<ServiceView> for AnnouncedService {
             kept: view.kept,
             labels: view.labels,
             local: view.local,
+            spread: view.spread,
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::annotations::{
     COOL_DOWN, EXCLUDE, EXCLUDE_NETWORK_ADDRESSES, RELEASE, REMEMBERED, RESERVE, STATE, STICKY, ranges,
-    read as annotation, release,
+    read as annotation, release, yes_or_no,
 };
 use super::metallb::IPAddressPool;
 use super::{ObjectRef, Problem, created, selector};
@@ -66,10 +66,6 @@ pub fn read(pool: &IPAddressPool) -> Result<PoolSpec, Vec<Problem>> {
         }),
         _ => Err(problems),
     }
-}
-
-fn yes_or_no(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
 }
 
 /// As Go and Kubernetes write them, `10m` or `1h30m`.

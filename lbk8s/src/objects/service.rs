@@ -38,6 +38,8 @@ pub struct ServiceView {
     pub labels: Labels,
     /// `externalTrafficPolicy: Local`.
     pub local: bool,
+    /// Different nodes are to answer for its two families: [`annotations::SPREAD`].
+    pub spread: bool,
     /// The annotations of it that are written under MetalLB's deprecated prefix.
     pub deprecated: Vec<String>,
     /// Who else has written its addresses, by the name that he goes by (`metadata.managedFields`).
@@ -138,6 +140,7 @@ impl ServiceView {
             kept: read_kept(service),
             labels,
             local,
+            spread: service.annotations().get(annotations::SPREAD).is_some_and(|text| text.trim() == "true"),
             deprecated: annotations::deprecated(service.annotations()),
             other_writer: other_writer(service),
         }
@@ -223,6 +226,7 @@ fn read_wish(
     let addresses = read_addresses(service, spec, object, &mut problems);
     let all = service.annotations();
     let release = annotations::read(object, all, annotations::RELEASE, &mut problems, annotations::release);
+    annotations::read(object, all, annotations::SPREAD, &mut problems, annotations::yes_or_no);
     let annotation = |name| annotations::find(all, name).map(|(_, value)| value);
     let readable = Request {
         created: created(service),

@@ -21,7 +21,7 @@ pub use edge::{
     SpeakerStatus, State, Wiring, Word, World, inspector, run,
 };
 use lbcore::ownership::claims::{Cause, Failback};
-use lbcore::ownership::{Interface, Nobody};
+use lbcore::ownership::{Apart, Interface, Nobody};
 use lbcore::{
     Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolProblem,
     PoolSpec, Service, ServiceKey, elect_beside,
@@ -137,8 +137,8 @@ pub enum Effect {
         service: ObjectRef,
         /// The address.
         address: IpAddr,
-        /// No node can announce both families of the Service, so that another one may own the other.
-        apart: bool,
+        /// Why another node may answer for the other family of the Service, if so.
+        apart: Option<Apart>,
         /// Why it is this one now, if that is known.
         why: Option<Cause>,
     },
@@ -376,13 +376,7 @@ impl Speaker {
         }
         let Some(announced) = self.announced(address) else {
             let nobody = Some(Nobody::NotFromPool { address });
-            return Some(Ownership {
-                address,
-                candidates: vec![],
-                passed_over: vec![],
-                nobody,
-                apart: false,
-            });
+            return Some(Ownership { address, candidates: vec![], passed_over: vec![], nobody, apart: None });
         };
         let beside: Vec<Announced> =
             self.beside(address).into_iter().filter_map(|other| self.announced(other)).collect();
@@ -398,6 +392,7 @@ impl Speaker {
             key: view.key.clone(),
             labels: view.labels.clone(),
             local: view.local,
+            spread: view.spread,
             endpoints: self.endpoints(&view.key),
         });
         // Of an address that its pool no longer has, the advertisements that chose the pool last are on record.
@@ -512,7 +507,7 @@ impl Speaker {
 
     fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
         let ownership = self.ownership(address);
-        let apart = ownership.as_ref().is_some_and(|ownership| ownership.apart);
+        let apart = ownership.as_ref().and_then(|ownership| ownership.apart);
         // Who has answered for an address has asked before whether it was free.
         let was_claimed = self.team.as_ref().is_some_and(|team| team.claims.was_claimed(address));
         let decided = self.decide(address, ownership.as_ref());

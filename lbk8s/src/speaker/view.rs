@@ -56,8 +56,8 @@ pub struct AddressExplained {
     pub pool: Option<String>,
     /// Why nobody answers, if so.
     pub nobody: Option<String>,
-    /// No node can answer for both families of its Service, so that each has its own owner.
-    pub apart: bool,
+    /// Why each family of its Service has its own owner, if so.
+    pub apart: Option<String>,
     /// The nodes that can answer, best first.
     pub candidates: Vec<CandidateView>,
     /// The nodes that cannot, and why.
@@ -188,7 +188,7 @@ impl Speaker {
             view: self.view_of(&ownership, began),
             pool: self.announced(address).map(|announced| announced.pool),
             nobody: ownership.nobody.as_ref().map(ToString::to_string),
-            apart: ownership.apart,
+            apart: ownership.apart.map(|apart| apart.to_string()),
             candidates: ownership.candidates.iter().map(candidate).collect(),
             passed_over: ownership.passed_over.iter().map(passed_over).collect(),
             history: self.team.iter().flat_map(|team| team.history.of(address)).map(tenure).collect(),

@@ -52,24 +52,14 @@ pub(super) fn carry_out(effect: Effect, layer2: &Layer2, node: &str) -> Option<E
             // That nobody had it before is what everybody expects.
             let why = why.filter(|why| *why != Cause::First).map(|why| format!("; {why}"));
             let why = why.unwrap_or_default();
+            let apart = apart.map(|apart| format!("; {apart}")).unwrap_or_default();
             Some(Event {
                 about: service,
                 severity: Severity::Normal,
                 reason: "nodeAssigned",
-                note: format!(
-                    "announcing {address} from node {node:?} with protocol \"layer2\"{why}{}",
-                    told_apart(apart)
-                ),
+                note: format!("announcing {address} from node {node:?} with protocol \"layer2\"{why}{apart}"),
             })
         }
-    }
-}
-
-fn told_apart(apart: bool) -> &'static str {
-    if apart {
-        "; no node can announce both families of the Service, so they are announced separately"
-    } else {
-        ""
     }
 }
 

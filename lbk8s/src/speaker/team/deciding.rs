@@ -30,7 +30,7 @@ impl Speaker {
             return None;
         };
         let beside: Vec<IpAddr> =
-            if ownership.apart { vec![] } else { self.beside(address).into_iter().collect() };
+            if ownership.apart.is_some() { vec![] } else { self.beside(address).into_iter().collect() };
         let mine = own(ownership);
         let team = self.team.as_mut()?;
         match team.claims.settle(address, ownership, &beside, team.now) {

@@ -57,7 +57,7 @@ impl Speaker {
             let Some(holder) = self.team.as_ref().and_then(|team| team.claims.holder(address)) else {
                 continue;
             };
-            let beside = if ownership.apart { BTreeSet::new() } else { self.beside(address) };
+            let beside = if ownership.apart.is_some() { BTreeSet::new() } else { self.beside(address) };
             let addresses: Vec<IpAddr> = beside.into_iter().chain([address]).collect();
             seen.extend(&addresses);
             let best = ownership.candidates.first().map(|best| best.standing);
