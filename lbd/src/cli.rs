@@ -66,6 +66,11 @@ pub(crate) enum Command {
     Crds,
     /// Print the manifests that install lbd in a cluster
     Manifests(ManifestsArguments),
+    /// Print what completes the words of this command line in a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(CompletionsArguments),
+    /// Write the manual pages, one for each command
+    Man(ManArguments),
     /// Print the version
     Version,
 }
@@ -89,6 +94,12 @@ Exit codes:
   2  the arguments are not right
   3  not permitted: no raw sockets
   4  more than one station answers";
+
+const COMPLETIONS: &str = "\
+To have it in every shell:
+  lbd completions bash > /etc/bash_completion.d/lbd
+  lbd completions zsh > \"${fpath[1]}/_lbd\"
+  lbd completions fish > ~/.config/fish/completions/lbd.fish";
 
 /// In which form to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -276,6 +287,19 @@ pub(crate) struct ManifestsArguments {
     /// The image of the workloads. By default: lbd with this version
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// The folder to write them to, as in /usr/local/share/man/man1
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

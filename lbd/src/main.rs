@@ -17,6 +17,7 @@ mod logs;
 mod offline;
 mod rebalance;
 mod run;
+mod shell;
 mod shutdown;
 mod speaker;
 mod wire;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => offline::convert::main(&arguments),
         Command::Crds => install::crds(),
         Command::Manifests(arguments) => install::manifests(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
         Command::Version => cli::print_version(),
     };
     exit::report(result)
