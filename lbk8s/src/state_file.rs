@@ -150,7 +150,8 @@ impl StateFile {
     }
 }
 
-fn checksum(body: &[u8]) -> String {
+/// The checksum of what is written, as text of eight digits.
+pub(crate) fn checksum(body: &[u8]) -> String {
     format!("{:08x}", crc32fast::hash(body))
 }
 

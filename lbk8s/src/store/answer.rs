@@ -22,16 +22,37 @@ pub struct ApiError {
     pub reason: &'static str,
     /// The sentence for people.
     pub message: String,
+    /// Which object it is about, by group, kind and name, as far as that is known.
+    about: Option<Box<About>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct About {
+    group: String,
+    kind: String,
+    name: String,
 }
 
 impl ApiError {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into() }
+        Self { code, reason, message: message.into(), about: None }
+    }
+
+    /// The same, about an object. Errors name it by the plural, those about its content by its kind.
+    fn about(mut self, kind: &Kind, word: &str, name: &str) -> Self {
+        let (group, kind, name) = (kind.group.clone(), word.to_owned(), name.to_owned());
+        self.about = Some(Box::new(About { group, kind, name }));
+        self
     }
 
     /// 400: the request makes no sense.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
+    }
+
+    /// 401: who asks has not said the token.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
     }
 
     /// 500: the request should not have got here, as the real server puts it.
@@ -41,7 +62,11 @@ impl ApiError {
 
     /// 404: there is no such object.
     pub(super) fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} {name:?} not found", kind.qualified()))
+        Self::new(404, "NotFound", format!("{} {name:?} not found", kind.qualified())).about(
+            kind,
+            &kind.plural,
+            name,
+        )
     }
 
     /// 404: there is no such path.
@@ -56,13 +81,17 @@ impl ApiError {
 
     /// 409: there is one already.
     pub(super) fn already_exists(kind: &Kind, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", kind.qualified()))
+        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", kind.qualified())).about(
+            kind,
+            &kind.plural,
+            name,
+        )
     }
 
     /// 409: it is not what the writer thinks it is.
     pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.qualified());
-        Self::new(409, "Conflict", message)
+        Self::new(409, "Conflict", message).about(kind, &kind.plural, name)
     }
 
     /// 410: the history asked for is gone.
@@ -82,17 +111,21 @@ impl ApiError {
     }
 
     /// 415: a patch that is not served.
-    pub(super) fn unsupported_patch(content_type: &str) -> Self {
-        let message = format!(
-            "{content_type:?} is not served; application/merge-patch+json (RFC 7396) and \
-             application/json-patch+json (RFC 6902) are"
-        );
+    pub(super) fn unsupported_patch(kind: &Kind, content_type: &str) -> Self {
+        let found = format!("{content_type:?} is not served for {}", kind.qualified());
+        let message = if content_type.starts_with("application/apply-patch") {
+            format!("{found}: this store has no server-side apply; use kubectl apply without --server-side")
+        } else {
+            let strategic = if kind.custom { "" } else { ", application/strategic-merge-patch+json" };
+            format!("{found}; application/json-patch+json, application/merge-patch+json{strategic} are")
+        };
         Self::new(415, "UnsupportedMediaType", message)
     }
 
     /// 422: the object is not valid.
     pub(super) fn invalid(kind: &Kind, name: &str, why: &str) -> Self {
-        Self::new(422, "Invalid", format!("{} {name:?} is invalid: {why}", kind.kind))
+        let message = format!("{} {name:?} is invalid: {why}", kind.kind_and_group());
+        Self::new(422, "Invalid", message).about(kind, &kind.kind, name)
     }
 
     /// 422: the patch does not fit the object.
@@ -115,10 +148,16 @@ impl ApiError {
 
     /// The `Status` object.
     pub(super) fn status(&self) -> Value {
-        json!({
+        let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
-        })
+        });
+        if let Some(about) = &self.about {
+            let told = [("name", &about.name), ("group", &about.group), ("kind", &about.kind)];
+            let told = told.into_iter().filter(|(_, text)| !text.is_empty());
+            status["details"] = told.map(|(field, text)| (field.to_owned(), json!(text))).collect();
+        }
+        status
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
@@ -127,16 +166,27 @@ impl ApiError {
     }
 }
 
+const JSON: &str = "application/json";
+
 /// A complete JSON answer.
 pub(super) fn respond(code: StatusCode, json: Bytes) -> Response<Body> {
-    with_body(code, Full::new(json).boxed_unsync())
+    respond_as(code, JSON, json)
+}
+
+/// A complete answer of another type.
+pub(super) fn respond_as(code: StatusCode, content_type: &str, bytes: Bytes) -> Response<Body> {
+    answer(code, content_type, Full::new(bytes).boxed_unsync())
 }
 
 /// An answer whose body may still be growing.
 pub(super) fn with_body(code: StatusCode, body: Body) -> Response<Body> {
+    answer(code, JSON, body)
+}
+
+fn answer(code: StatusCode, content_type: &str, body: Body) -> Response<Body> {
     Response::builder()
         .status(code)
-        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_TYPE, content_type)
         .body(body)
         .expect("the parts are valid")
 }

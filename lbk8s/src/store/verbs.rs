@@ -73,7 +73,7 @@ impl Store {
     pub(super) fn patch(
         &self,
         route: &Route<'_>,
-        patch: Patch,
+        patch: Patch<'_>,
         validation: FieldValidation,
     ) -> Result<Stored, ApiError> {
         let mut state = self.state();
@@ -168,7 +168,12 @@ impl State {
     }
 
     /// The last step of every write: what the server fills in for some kinds.
-    fn fill_in(&mut self, kind: &Kind, object: &mut Value, before: Option<&Value>) -> Result<(), ApiError> {
+    pub(super) fn fill_in(
+        &mut self,
+        kind: &Kind,
+        object: &mut Value,
+        before: Option<&Value>,
+    ) -> Result<(), ApiError> {
         if kind.is_core("Service") {
             service::fill_in(kind, object, before, &mut self.cluster_ips)?;
         } else if kind.is_core("Namespace") {
