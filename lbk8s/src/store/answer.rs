@@ -45,6 +45,13 @@ impl ApiError {
         self
     }
 
+    /// The same, about nothing in particular: the real server says so by empty details.
+    fn about_nothing(mut self) -> Self {
+        let nothing = About { group: String::new(), kind: String::new(), name: String::new() };
+        self.about = Some(Box::new(nothing));
+        self
+    }
+
     /// 400: the request makes no sense.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
@@ -71,12 +78,12 @@ impl ApiError {
 
     /// 404: there is no such path.
     pub(super) fn no_such_path() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
+        Self::new(404, "NotFound", "the server could not find the requested resource").about_nothing()
     }
 
     /// 405: the path does not take the method.
     pub(super) fn method(method: &http::Method) -> Self {
-        Self::new(405, "MethodNotAllowed", format!("{method} is not allowed here"))
+        Self::new(405, "MethodNotAllowed", format!("{method} is not allowed here")).about_nothing()
     }
 
     /// 409: there is one already.
@@ -119,7 +126,13 @@ impl ApiError {
             let strategic = if kind.custom { "" } else { ", application/strategic-merge-patch+json" };
             format!("{found}; application/json-patch+json, application/merge-patch+json{strategic} are")
         };
-        Self::new(415, "UnsupportedMediaType", message)
+        Self::new(415, "UnsupportedMediaType", message).about_nothing()
+    }
+
+    /// 415: an object in a language that is not read. Clients that prefer another one then send JSON.
+    pub(super) fn unsupported_body(content_type: &str) -> Self {
+        let message = format!("{content_type:?} is not read; application/json is");
+        Self::new(415, "UnsupportedMediaType", message).about_nothing()
     }
 
     /// 422: the object is not valid.
@@ -130,7 +143,22 @@ impl ApiError {
 
     /// 422: the patch does not fit the object.
     pub(super) fn patch_failed(error: &json_patch::PatchError) -> Self {
-        Self::new(422, "Invalid", error.to_string())
+        Self::new(422, "Invalid", error.to_string()).about_nothing()
+    }
+
+    /// Whether only strict validation refuses it.
+    pub(super) fn is_strict(&self) -> bool {
+        self.message.starts_with(STRICT)
+    }
+
+    /// 400: strict validation found these.
+    pub(super) fn not_strict(faults: &[String]) -> Self {
+        Self::bad_request(format!("{STRICT}: {}", faults.join(", ")))
+    }
+
+    /// 422: the patch leads to what strict validation refuses.
+    pub(super) fn patch_not_strict(self) -> Self {
+        Self::new(422, "Invalid", self.message).about_nothing()
     }
 
     /// What an injected fault says.
@@ -164,6 +192,19 @@ impl ApiError {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         respond(code, Bytes::from(self.status().to_string()))
     }
+}
+
+/// How the real server begins to say that an object has unknown fields. kubectl knows it by that.
+const STRICT: &str = "strict decoding error";
+
+/// What a deletion is answered that has left nothing.
+pub(super) fn deleted(kind: &Kind, object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let mut details = json!({"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]});
+    if !kind.group.is_empty() {
+        details["group"] = json!(kind.group);
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
 const JSON: &str = "application/json";

@@ -29,9 +29,8 @@ enum Cell {
 
 impl Column {
     fn new(name: &str, form: &str, priority: i32, cell: fn(&Value, Timestamp) -> Value) -> Self {
-        let format = if name == "Name" && priority == 0 { "name" } else { "" };
         let (name, form, description) = (name.to_owned(), form.to_owned(), String::new());
-        Self { name, form, format, description, priority, cell: Cell::Of(cell) }
+        Self { name, form, format: "", description, priority, cell: Cell::Of(cell) }
     }
 
     /// What the column says of an object in its stored form.
@@ -58,12 +57,11 @@ const NONE: &str = "<none>";
 pub(super) fn columns(kind: &Kind) -> Vec<Column> {
     let text = |name: &str, cell| Column::new(name, "string", 0, cell);
     let wide = |name: &str, cell| Column::new(name, "string", 1, cell);
-    let count = |name: &str, cell| Column::new(name, "integer", 0, cell);
     let between: Vec<Column> = match kind.kind.as_str() {
         "Event" => return events(),
         _ if kind.custom => return custom(kind),
         "Service" => vec![
-            text("Type", |it, _| it["spec"]["type"].clone()),
+            text("Type", |it, _| or(&it["spec"]["type"], "")),
             text("Cluster-IP", |it, _| or(&it["spec"]["clusterIPs"][0], NONE)),
             text("External-IP", |it, _| json!(external(it))),
             text("Port(s)", |it, _| json!(ports(&it["spec"]["ports"]))),
@@ -71,11 +69,11 @@ pub(super) fn columns(kind: &Kind) -> Vec<Column> {
         "Node" => {
             vec![text("Status", |it, _| json!(node_status(it))), text("Roles", |it, _| json!(roles(it)))]
         }
-        "Namespace" => vec![text("Status", |it, _| it["status"]["phase"].clone())],
-        "ConfigMap" => vec![count("Data", |it, _| json!(size(&it["data"]) + size(&it["binaryData"])))],
+        "Namespace" => vec![text("Status", |it, _| or(&it["status"]["phase"], ""))],
+        "ConfigMap" => vec![text("Data", |it, _| json!(size(&it["data"]) + size(&it["binaryData"])))],
         "Secret" => vec![
             text("Type", |it, _| or(&it["type"], "Opaque")),
-            count("Data", |it, _| json!(size(&it["data"]))),
+            text("Data", |it, _| json!(size(&it["data"]))),
         ],
         "EndpointSlice" => vec![
             text("AddressType", |it, _| or(&it["addressType"], UNSET)),
@@ -106,7 +104,7 @@ pub(super) fn columns(kind: &Kind) -> Vec<Column> {
 }
 
 fn name() -> Column {
-    Column::new("Name", "string", 0, |it, _| it["metadata"]["name"].clone())
+    Column { format: "name", ..Column::new("Name", "string", 0, |it, _| or(&it["metadata"]["name"], "")) }
 }
 
 /// The columns of a definition, behind the name; the age alone if it has none.
@@ -145,8 +143,8 @@ fn events() -> Vec<Column> {
         wide("Source", |it, _| json!(source(it))),
         text("Message", |it, _| json!(it["message"].as_str().unwrap_or_default().trim())),
         wide("First Seen", |it, now| json!(first_seen(it, now))),
-        Column::new("Count", "integer", 1, |it, _| json!(times(it))),
-        Column::new("Name", "string", 1, |it, _| it["metadata"]["name"].clone()),
+        wide("Count", |it, _| json!(times(it))),
+        Column { priority: 1, ..name() },
     ]
 }
 

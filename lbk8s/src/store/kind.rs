@@ -81,6 +81,11 @@ impl Kind {
         self.group.is_empty() && self.kind == kind
     }
 
+    /// Whether who deletes an object is given its last form.
+    pub(super) fn returns_deleted(&self) -> bool {
+        ["Namespace", "Pod", "Service"].into_iter().any(|kind| self.is_core(kind))
+    }
+
     /// Whether it may be replaced by one who does not say which version is meant.
     pub(super) fn allows_unconditional_update(&self) -> bool {
         !self.custom && self.kind != "Lease"

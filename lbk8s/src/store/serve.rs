@@ -20,8 +20,8 @@ use super::access::Access;
 use super::answer::{Body, respond, respond_as, with_body};
 use super::patch::{Patch, PatchType};
 use super::route::{Query, Route};
-use super::table;
 use super::{ApiError, Fault, Store, Verb};
+use super::{answer, metadata, table};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -200,7 +200,17 @@ impl Store {
             self.faults().count(verb, &route.resource());
         }
         let code = if verb == Verb::Create { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(respond(code, stored.bytes))
+        let mut object = stored.value();
+        let body = if verb == Verb::Delete && !route.kind.returns_deleted() && !metadata::is_held(&object) {
+            Bytes::from(answer::deleted(route.kind, &object).to_string())
+        } else if verb == Verb::Create && dry_run {
+            // What was not written has no version.
+            object["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion"));
+            Bytes::from(object.to_string())
+        } else {
+            stored.bytes
+        };
+        Ok(respond(code, body))
     }
 }
 

@@ -80,7 +80,10 @@ impl Store {
         let (_, stored) = state.stored(route)?;
         // The stored version is among what is patched: a precondition if the patch names another.
         let mut object = patch.apply(route.kind.served_form(&stored).value())?;
-        route.kind.decode(&mut object, validation)?;
+        route
+            .kind
+            .decode(&mut object, validation)
+            .map_err(|error| if error.is_strict() { error.patch_not_strict() } else { error })?;
         let stored = state.write(route, object)?;
         Ok(route.kind.served_form(&stored))
     }

@@ -207,7 +207,8 @@ fn bookmark_line(rows: &mut Option<Rows>, mut bookmark: Value, version: u64) -> 
     let bytes = match rows {
         None => Bytes::from(bookmark.to_string()),
         Some(rows) => {
-            let table = rows.tabulator.table(&bookmark["metadata"], []);
+            // The real server makes a row of it, too.
+            let table = rows.tabulator.one(&Stored { version, bytes: Bytes::from(bookmark.to_string()) });
             rows.table(table)
         }
     };
