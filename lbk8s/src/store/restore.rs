@@ -97,13 +97,14 @@ pub(super) fn without_status(key: &Key, object: &mut Value) {
         fields.remove("status");
     }
     if key.is_service()
-        && let Some(annotations) = object["metadata"]["annotations"].as_object_mut()
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+        && let Some(Value::Object(annotations)) = metadata.get_mut("annotations")
     {
         for written in [ALLOCATED_FROM, KEPT] {
             annotations.remove(written);
         }
         if annotations.is_empty() {
-            object["metadata"].as_object_mut().map(|metadata| metadata.remove("annotations"));
+            metadata.remove("annotations");
         }
     }
 }
