@@ -305,14 +305,13 @@ async fn kubectl_works(cluster: &mut Cluster) -> Result {
     let url = format!("http://{}", listener.local_addr()?);
     let store = Store::default();
     let serving = tokio::task::spawn_local(async move { store.serve(listener).await });
-    let file = cluster.folder().join("kubectl.json");
+    let file = cluster.folder().join("kubectl.yaml");
     let write = |port: u16| {
         let mut service = service("web");
         service["spec"]["ports"][0]["port"] = json!(port);
         let mut pool = pool();
         pool["metadata"]["namespace"] = json!("default");
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [service, pool]});
-        std::fs::write(&file, list.to_string())
+        std::fs::write(&file, format!("{service}\n---\n{pool}\n"))
     };
     let name = file.to_string_lossy();
     let run = async |arguments: &[&str], says: &[&str]| -> Result {

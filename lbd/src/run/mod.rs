@@ -50,7 +50,9 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let store = match state {
         Some(folder) => {
             let (store, problems) = Store::kept_in(folder, Kinds::default())?;
-            problems.iter().for_each(|problem| warn(&problem.to_string()));
+            for problem in problems {
+                warn(&problem.to_string());
+            }
             store
         }
         None => Store::default(),

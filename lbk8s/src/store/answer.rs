@@ -126,7 +126,9 @@ impl ApiError {
             let strategic = if kind.custom { "" } else { ", application/strategic-merge-patch+json" };
             format!("{found}; application/json-patch+json, application/merge-patch+json{strategic} are")
         };
-        Self::new(415, "UnsupportedMediaType", message).about_nothing()
+        let refusal = Self::new(415, "UnsupportedMediaType", message);
+        // So the real server, and so its other one, for custom resources.
+        if kind.custom { refusal } else { refusal.about_nothing() }
     }
 
     /// 415: an object in a language that is not read. Clients that prefer another one then send JSON.

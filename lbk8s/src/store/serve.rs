@@ -166,6 +166,9 @@ impl Store {
             }
             Verb::Create | Verb::Update | Verb::Patch | Verb::Delete => {
                 let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
+                if verb != Verb::Patch && content_type.starts_with("application/vnd.") {
+                    return Err(ApiError::unsupported_body(content_type));
+                }
                 let patch =
                     (verb == Verb::Patch).then(|| PatchType::of(route.kind, content_type)).transpose()?;
                 let body = read_json(body).await?;
