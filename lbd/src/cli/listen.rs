@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lbk8s::store::Access;
+use lbk8s::store::{Access, AccessError};
 
 use crate::exit::Failure;
 
@@ -47,8 +47,10 @@ impl ListenArguments {
             access = access.with_token(&token).map_err(|error| Failure::access(path, error))?;
         }
         if let (Some(path), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            access =
-                access.with_tls(&read(path)?, &read(key)?).map_err(|error| Failure::access(path, error))?;
+            access = access.with_tls(&read(path)?, &read(key)?).map_err(|error| {
+                let at_fault = if matches!(error, AccessError::Key(_)) { key } else { path };
+                Failure::access(at_fault, error)
+            })?;
         }
         Ok(access)
     }

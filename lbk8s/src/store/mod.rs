@@ -32,7 +32,7 @@
 //! | `answer` | answers and errors as the API writes them |
 //! | `serve` | the tower service, and the TCP port |
 //! | `access` | who may use the port |
-//! | `keep` | what is in it, on disk |
+//! | `keep`, `kept_files` | what is in it, on disk |
 //! | `restore` | a store that begins with what the last process has left |
 //! | `direct` | what manifests use, without a request in between |
 //! | `faults` | faults on demand, and a count of the writes |
@@ -50,6 +50,7 @@ mod event;
 mod faults;
 mod json_path;
 mod keep;
+mod kept_files;
 mod kind;
 mod list;
 mod log;
@@ -74,7 +75,7 @@ pub use access::{Access, AccessError};
 pub use answer::ApiError;
 use cluster_ips::ClusterIps;
 pub use faults::{Fault, Faults, Verb};
-pub use keep::KeepError;
+pub use kept_files::KeepError;
 pub use kind::{Kind, Kinds};
 use log::Log;
 

@@ -6,7 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use lbcore::ServiceKey;
 use serde_json::Value;
 
-use super::keep::{Files, KeepError, Keeper, Left};
+use super::keep::Keeper;
+use super::kept_files::{Files, KeepError, Left};
 use super::log::{Key, Stored};
 use super::{ApiError, BOOKMARK_EVERY, Kinds, State, Store};
 use crate::objects::annotations::{ALLOCATED_FROM, KEPT};

@@ -221,8 +221,8 @@ async fn a_strategic_patch_is_taken_for_built_in_kinds_only() {
     object["spec"]["ports"] = json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
     let before = api.post(SERVICES, &object).await.unwrap();
     let patch = json!({"spec": {"ports": [{"port": 81, "targetPort": 8081}], "$setElementOrder/ports": [{"port": 81}, {"port": 80}]}});
-    let path = format!("{SERVICES}/a");
-    let patched = api.send("PATCH", &path, strategic, &patch.to_string()).await.unwrap();
+    let own = format!("{SERVICES}/a");
+    let patched = api.send("PATCH", &own, strategic, &patch.to_string()).await.unwrap();
     let expected = json!([
         {"name": "b", "port": 81, "protocol": "TCP", "targetPort": 8081},
         {"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80},
@@ -230,13 +230,13 @@ async fn a_strategic_patch_is_taken_for_built_in_kinds_only() {
     assert_eq!(patched["spec"]["ports"], expected);
     assert_eq!(patched["spec"]["clusterIP"], before["spec"]["clusterIP"]);
     // The same again changes nothing.
-    let again = api.send("PATCH", &path, strategic, &patch.to_string()).await.unwrap();
+    let again = api.send("PATCH", &own, strategic, &patch.to_string()).await.unwrap();
     assert_eq!(version(&again), version(&patched));
     api.post(POOLS, &pool("p")).await.unwrap();
     let refusal = refused(api.send("PATCH", &format!("{POOLS}/p"), strategic, "{}").await, 415);
     assert!(refusal.message.contains("application/merge-patch+json"), "{refusal:?}");
     let refusal =
-        refused(api.send("PATCH", &path, "application/apply-patch+yaml", "kind: Service").await, 415);
+        refused(api.send("PATCH", &own, "application/apply-patch+yaml", "kind: Service").await, 415);
     assert!(refusal.message.contains("--server-side"), "{refusal:?}");
 }
 
