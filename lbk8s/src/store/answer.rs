@@ -131,9 +131,10 @@ impl ApiError {
         if kind.custom { refusal } else { refusal.about_nothing() }
     }
 
-    /// 415: an object in a language that is not read. Clients that prefer another one then send JSON.
+    /// 415: an object in a language that is not read.
     pub(super) fn unsupported_body(content_type: &str) -> Self {
-        let message = format!("{content_type:?} is not read; application/json is");
+        let message =
+            format!("{content_type:?} is not read, application/json is: use kubectl apply -f, or create -f");
         Self::new(415, "UnsupportedMediaType", message).about_nothing()
     }
 

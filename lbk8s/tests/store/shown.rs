@@ -241,6 +241,14 @@ async fn a_strategic_patch_is_taken_for_built_in_kinds_only() {
 }
 
 #[tokio::test]
+async fn an_object_in_another_language_is_refused_with_what_to_do() {
+    let api = Raw::of(&Store::default());
+    let refusal =
+        refused(api.send("POST", CONFIG_MAPS, "application/vnd.kubernetes.protobuf", "k8s").await, 415);
+    assert!(refusal.message.contains("create -f"), "{refusal:?}");
+}
+
+#[tokio::test]
 async fn a_refusal_says_which_object_it_is_about() {
     let store = Store::default();
     let api = Raw::of(&store);
