@@ -1,5 +1,6 @@
 //! The cases, in the order of MetalLB's own end-to-end suite for layer 2, and beyond it.
 
+mod api;
 mod assignment;
 mod beyond;
 mod class;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         ("configuration_state", configuration_state::cases()),
         ("taken", taken::cases()),
         ("definitions", definitions::cases()),
+        ("api", api::cases()),
         ("rights", rights::cases()),
         ("migration", migration::cases()),
         ("metallb", metallb::cases()),

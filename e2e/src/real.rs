@@ -229,8 +229,14 @@ pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
 
 /// Runs kubectl with all rights on these arguments; what it prints.
 pub(crate) async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
+    let admin = plane.admin();
+    kubectl_on(plane, &["--kubeconfig", &admin.to_string_lossy()], arguments).await
+}
+
+/// Runs kubectl on the server that `server` says; what it prints.
+pub(crate) async fn kubectl_on(plane: &ControlPlane, server: &[&str], arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(plane.programs.join("kubectl"));
-    command.arg("--kubeconfig").arg(plane.admin()).args(arguments).env("HOME", &plane.folder);
+    command.args(server).args(arguments).env("HOME", &plane.folder);
     // A thread that is started for this begins in the namespace of the one that starts it.
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
     if output.status.success() {

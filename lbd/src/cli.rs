@@ -1,5 +1,7 @@
 //! The command line.
 
+mod listen;
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use lbk8s::objects::config::FollowConfigMap;
 use lbnet::membership::carrier::CarrierSettings;
 use lbnet::{Pattern, Selection};
 
+use self::listen::ListenArguments;
 use crate::exit::{EXIT_CODES, Failure, Outcome};
 
 /// LoadBalancer addresses for Kubernetes clusters that have no cloud.
@@ -315,9 +318,8 @@ pub(crate) struct RunArguments {
     /// changes of the files are followed
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     pub(crate) manifests: Vec<PathBuf>,
-    /// Serve the store on this loopback address, for kubectl and other clients
-    #[arg(long, value_name = "127.0.0.1:PORT", value_parser = loopback)]
-    pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listening: ListenArguments,
     #[command(flatten)]
     pub(crate) wire: WireArguments,
     /// What becomes of addresses that Services hold and no pool has any more
@@ -335,7 +337,7 @@ pub(crate) struct RunArguments {
     /// Run this command every second; while it fails, this host does not answer for the Service (repeatable)
     #[arg(long = "check", value_name = "NAMESPACE/NAME=COMMAND", value_parser = check_command, requires = "peers")]
     pub(crate) checks: Vec<(ServiceKey, String)>,
-    /// Keep what Services hold in this folder, so that they have it after a restart
+    /// Keep what Services hold in this folder, and what is written over --listen, so that it is there after a restart
     #[arg(long, env = "LBD_STATE_DIR", value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Listen on this socket for lbd drain --socket and lbd rebalance --socket
@@ -532,16 +534,6 @@ impl TogetherArguments {
 }
 
 /// The store has no users and no passwords: it is for this host only.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr =
-        text.parse().map_err(|_| "write an address and a port, as in 127.0.0.1:8080".to_owned())?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err("the store knows no users, so it listens on loopback only, as in 127.0.0.1:8080".to_owned())
-    }
-}
-
 fn server_url(text: &str) -> Result<http::Uri, String> {
     let url: Option<http::Uri> = text.parse().ok();
     let whole = |url: &http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
@@ -593,12 +585,5 @@ mod tests {
         for text in ["", "default/web", "default/web=", "web=true", "=true"] {
             assert!(check_command(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_store_listens_on_loopback_only() {
-        assert!(loopback("127.0.0.1:8080").is_ok() && loopback("[::1]:8080").is_ok());
-        assert!(loopback("0.0.0.0:8080").unwrap_err().contains("loopback only"));
-        assert!(loopback("8080").unwrap_err().contains("127.0.0.1:8080"));
     }
 }

@@ -1,8 +1,11 @@
 //! Exit codes, and the last words of a command that failed.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use lbk8s::store::{AccessError, KeepError};
 use lblab::LabError;
 use lbnet::StartError;
 use lbnet::membership::carrier::CarrierError;
@@ -27,6 +30,31 @@ pub(crate) enum Failure {
          has one; elsewhere: head -c 32 /dev/urandom | base64 > key), or say --insecure-membership"
     )]
     NoMembershipKey,
+    /// The store would be open to a network.
+    #[error(
+        "the store is not served on {0}: on an address that is not loopback it needs --token-file, --tls-cert and --tls-key, \
+         for whoever reaches it may change everything"
+    )]
+    Unprotected(SocketAddr),
+    /// The store cannot be protected as was asked for.
+    #[error("{path}: {why}")]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: AccessError,
+    },
+    /// A file that an argument names cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is kept cannot be used.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// There is no way to the API server.
     #[error("cannot find the API server: {0}\nGive --server URL, --kubeconfig FILE, or run inside a cluster")]
     Client(String),
@@ -86,6 +114,13 @@ pub(crate) enum Failure {
     Io(#[from] io::Error),
 }
 
+impl Failure {
+    /// What is wrong with a file by which the store was to be protected.
+    pub(crate) fn access(path: &Path, why: AccessError) -> Self {
+        Self::Access { path: path.to_owned(), why }
+    }
+}
+
 /// What a command comes to.
 pub(crate) type Outcome = Result<(), Failure>;
 
@@ -106,6 +141,7 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Failure::Lab(LabError::Forbidden { .. })
         | Failure::Start(StartError::Socket(OpenError::NotPermitted(_)))
         | Failure::Ask(AskError::Open { error: OpenError::NotPermitted(_), .. }) => 3,
+        Failure::Unprotected(_) => 2,
         Failure::SeveralAnswer => return ExitCode::from(4),
         Failure::Interrupted => 130,
         Failure::Found | Failure::NobodyAnswers => return ExitCode::FAILURE,

@@ -13,6 +13,8 @@ use lblab::client::{Asking, who_has};
 use lblab::suite::{Case, main as suite};
 use lblab::{Host, LabError, Lan, Nic};
 use nix::sched::{CloneFlags, unshare};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use self::running::{PATIENCE, Running};
 
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
             Case::new("another_station_that_claims_an_address_is_told_of", conflict),
             Case::new("without_raw_sockets_addresses_are_given_all_the_same", no_raw_sockets),
             Case::new("a_port_in_use_is_named_and_the_rest_goes_on", port_in_use),
+            Case::new("what_was_written_over_the_api_is_there_after_a_kill_and_files_win", kept),
+            Case::new("a_store_on_a_network_needs_a_token_and_tls_and_a_token_is_asked_for", guarded),
             Case::new("a_half_written_file_takes_nothing_away", half_written),
             Case::new("a_drained_node_answers_as_long_as_no_other_can_and_a_stranger_is_named", drained),
         ]
@@ -352,6 +356,82 @@ async fn drained() -> Outcome {
         drain.map_err(|error| error.to_string())?.says(&[says]).await?;
     }
     site.answers(VIP, true).await
+}
+
+/// Sends one request to the store of the node; the code and the body of the answer.
+async fn ask(
+    site: &Site,
+    port: u16,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> Result<(u16, String), String> {
+    let length = body.len();
+    let text =
+        format!("{request} HTTP/1.0\r\nHost: store\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    let exchange = move || async move {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
+        stream.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer of HTTP")?;
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no code")?;
+        Ok::<_, String>((code, body.to_owned()))
+    };
+    site.node.run(exchange).await.map_err(|error| error.to_string())?
+}
+
+fn expect((code, body): (u16, String), expected: u16, part: &str) -> Outcome {
+    if code == expected && body.contains(part) { Ok(()) } else { Err(format!("{code}: {body}")) }
+}
+
+async fn kept() -> Outcome {
+    const LISTEN: &[&str] = &["--listen", "127.0.0.1:8097", "--state-dir", "state"];
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let map = |name: &str, value: &str| {
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: {value:?}}}\n")
+    };
+    let site = site("kept").await?;
+    site.write("1-pool.yaml", POOL);
+    site.write("2-maps.yaml", &(map("stays", "file") + &map("goes", "file")));
+    let mut running = run(&site, LISTEN).await?;
+    running.says(&["the store listens on http://127.0.0.1:8097"]).await?;
+    let web = r#"{"metadata":{"name":"web"},"spec":{"type":"LoadBalancer","ports":[{"port":80}]}}"#;
+    expect(ask(&site, 8097, "POST /api/v1/namespaces/default/services", "", web).await?, 201, "web")?;
+    let merge = "Content-Type: application/merge-patch+json\r\n";
+    let patch = r#"{"metadata":{"labels":{"mine":"1"}},"data":{"a":"api","b":"api"}}"#;
+    expect(ask(&site, 8097, &format!("PATCH {MAPS}/stays"), merge, patch).await?, 200, "mine")?;
+    running.says(&["default ", "web", "192.168.3.251", "80/TCP"]).await?;
+    site.answers(VIP, true).await?;
+    // A second process may not have the same folder.
+    let mut second = run(&site, &["--state-dir", "state"]).await?;
+    second.says(&["another lbd keeps its store in state"]).await?;
+    running.kill()?;
+    site.write("2-maps.yaml", &map("stays", "file"));
+    let mut running = run(&site, LISTEN).await?;
+    running.says(&["ConfigMap default/goes deleted"]).await?;
+    running.says(&["default ", "web", "192.168.3.251", "80/TCP"]).await?;
+    site.answers(VIP, true).await?;
+    running.says(&["the store listens on http://127.0.0.1:8097"]).await?;
+    expect(ask(&site, 8097, &format!("GET {MAPS}/goes"), "", "").await?, 404, "NotFound")?;
+    let stays = ask(&site, 8097, &format!("GET {MAPS}/stays"), "", "").await?;
+    expect(stays.clone(), 200, r#""data":{"a":"file","b":"api"}"#)?;
+    expect(stays, 200, r#""labels":{"mine":"1"}"#)
+}
+
+async fn guarded() -> Outcome {
+    let site = site("guarded").await?;
+    site.write("1.yaml", &(POOL.to_owned() + &service("web")));
+    site.write("token", "open sesame\n");
+    let mut open = run(&site, &["--listen", "0.0.0.0:8096"]).await?;
+    open.says(&["not served on 0.0.0.0:8096", "--token-file, --tls-cert and --tls-key"]).await?;
+    let mut running = run(&site, &["--listen", "127.0.0.1:8096", "--token-file", "token"]).await?;
+    still_serves(&site, &mut running).await?;
+    let get = "GET /api/v1/namespaces/default/services/web";
+    for headers in ["", "Authorization: Bearer open\r\n"] {
+        expect(ask(&site, 8096, get, headers, "").await?, 401, "Unauthorized")?;
+    }
+    expect(ask(&site, 8096, get, "Authorization: Bearer open sesame\r\n", "").await?, 200, "192.168.3.251")
 }
 
 async fn half_written() -> Outcome {

@@ -18,7 +18,7 @@
 //! | [`controller`] | `controller` | who holds which address |
 //! | [`speaker`] | `speaker` | which node answers, and the answering |
 //! | [`exchange`] | `speaker` | hosts without a cluster tell each other what is held |
-//! | [`state_file`] | `speaker` | what is known, on disk |
+//! | [`state_file`] | `speaker`, `store` | what is known, on disk |
 //! | [`store`] | `store` | a Kubernetes API in this process |
 
 pub mod configuration_state;
@@ -37,7 +37,7 @@ pub mod schema;
 mod several;
 #[cfg(feature = "speaker")]
 pub mod speaker;
-#[cfg(feature = "speaker")]
+#[cfg(any(feature = "speaker", feature = "store"))]
 pub mod state_file;
 #[cfg(feature = "store")]
 pub mod store;

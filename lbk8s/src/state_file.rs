@@ -4,8 +4,9 @@
 //! line says what it is, in which version, and the checksum of the rest, which is JSON. One that is not as it should be is
 //! set aside under another name, never overwritten and never believed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -137,7 +138,8 @@ impl StateFile {
         fs::create_dir_all(folder)?;
         let mut new = self.path.clone().into_os_string();
         new.push(".new");
-        let mut file = File::create(&new)?;
+        // What it holds may be a secret.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
@@ -150,7 +152,8 @@ impl StateFile {
     }
 }
 
-fn checksum(body: &[u8]) -> String {
+/// The checksum of what is written, as text of eight digits.
+pub(crate) fn checksum(body: &[u8]) -> String {
     format!("{:08x}", crc32fast::hash(body))
 }
 

@@ -16,6 +16,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lbk8s::objects::annotations::GATEWAYS;
 use lbk8s::speaker::Beside;
+use lbk8s::store::Kinds;
 use lbk8s::watching::explain_client;
 use lbk8s::{Store, controller};
 use lbnet::HostAddresses;
@@ -44,9 +45,20 @@ pub(crate) fn main(arguments: &RunArguments) -> Outcome {
 }
 
 async fn serve(arguments: &RunArguments) -> Outcome {
-    let store = Store::default();
+    let access = arguments.listening.access()?;
+    let state = arguments.state_dir.as_deref();
+    let store = match state {
+        Some(folder) => {
+            let (store, problems) = Store::kept_in(folder, Kinds::default())?;
+            for problem in problems {
+                warn(&problem.to_string());
+            }
+            store
+        }
+        None => Store::default(),
+    };
     let show = Show::default();
-    let mut files = Files::new(arguments.manifests.clone());
+    let mut files = Files::new(arguments.manifests.clone(), state);
     let node = arguments.node_name.clone().unwrap_or_else(host::name);
     // The objects are there before anybody decides: their order breaks ties.
     files.look(&store, &show);
@@ -65,8 +77,7 @@ async fn serve(arguments: &RunArguments) -> Outcome {
     let beside = Beside { news: listener, says: said };
     let answering = Answering::start(arguments, &node, &own)?;
     let hears_others = answering.as_ref().is_some_and(Answering::hears_others);
-    let exchange =
-        Exchange::new(store.client(), settings, show.clone(), arguments.state_dir.as_deref(), says.clone());
+    let exchange = Exchange::new(store.client(), settings, show.clone(), state, says.clone());
     tasks.spawn_local(exchange.run(news, hears_others));
     if !arguments.checks.is_empty() {
         tasks.spawn_local(check::run(arguments.checks.iter().cloned().collect(), says));
@@ -87,12 +98,13 @@ async fn serve(arguments: &RunArguments) -> Outcome {
             Err(error) => warn(&format!("nobody can drain this host by {}: {error}", path.display())),
         }
     }
-    if let Some(at) = arguments.listen {
+    if let Some(at) = arguments.listening.at() {
         match TcpListener::bind(at).await {
             Ok(listener) => {
                 let store = store.clone();
-                note(&format!("the store listens on http://{}", listener.local_addr()?));
-                tasks.spawn_local(async move { store.serve(listener).await });
+                let scheme = arguments.listening.scheme();
+                note(&format!("the store listens on {scheme}://{}", listener.local_addr()?));
+                tasks.spawn_local(async move { store.serve_to(listener, &access).await });
             }
             Err(error) => {
                 warn(&format!("the store does not listen on {at}: {error}. Choose another port"));
@@ -140,17 +152,19 @@ async fn register(client: Client, name: &str) -> BTreeSet<IpAddr> {
     let own = host.own.iter().map(|address| json!({"type": "InternalIP", "address": address}));
     let status = json!({"status": {"addresses": own.collect::<Vec<_>>()}});
     let node = Node { metadata, ..Node::default() };
-    let nodes = Api::<Node>::all(client.clone());
-    match Api::<Node>::all(client).create(&PostParams::default(), &node).await {
-        // A manifest may have made it.
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => warn(&format!("this host cannot be a node: {}", explain_client(&error))),
-        Ok(_) => {
-            let patched = nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
-            if let Err(error) = patched {
-                warn(&format!("this host's own addresses are not known: {}", explain_client(&error)));
-            }
+    let (nodes, params) = (Api::<Node>::all(client), PatchParams::default());
+    let made = match nodes.create(&PostParams::default(), &node).await {
+        // A manifest may have made it, or the last run: what it says of this host is from then.
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let patch = json!({"metadata": {"annotations": node.metadata.annotations}});
+            nodes.patch(name, &params, &Patch::Merge(patch)).await
         }
+        made => made,
+    };
+    if let Err(error) = made {
+        warn(&format!("this host cannot be a node: {}", explain_client(&error)));
+    } else if let Err(error) = nodes.patch_status(name, &params, &Patch::Merge(status)).await {
+        warn(&format!("this host's own addresses are not known: {}", explain_client(&error)));
     }
     host.own
 }

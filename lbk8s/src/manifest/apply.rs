@@ -24,9 +24,25 @@ pub struct Applied {
 pub struct Applier {
     /// What was applied last, by object.
     known: BTreeMap<ObjectRef, Value>,
+    /// It was applied by an earlier process, and not by this one yet.
+    resumes: bool,
 }
 
 impl Applier {
+    /// Goes on where an earlier process has ended, on the store that it left: with what it applied last
+    /// ([`Applier::known`]). What was taken out of the manifests meanwhile is deleted; everything that is in them is
+    /// applied anew, so that the manifests win over whoever has changed it.
+    #[must_use]
+    pub fn resume(known: Vec<(ObjectRef, Value)>) -> Self {
+        Self { known: known.into_iter().collect(), resumes: true }
+    }
+
+    /// What was applied last.
+    #[must_use]
+    pub fn known(&self) -> Vec<(&ObjectRef, &Value)> {
+        self.known.iter().collect()
+    }
+
     /// Makes the manifests what the store holds of them: new objects are created in their order, changed ones
     /// are patched, and those that were applied before and are not there any more are deleted; but nothing is
     /// deleted while a part of the manifests cannot be read. What somebody else deleted comes back with its next
@@ -50,10 +66,10 @@ impl Applier {
                 continue;
             };
             let result = match self.known.get(&reference) {
-                Some(before) if *before == value => Ok(None),
-                Some(before) => match store.apply_patch(&value, difference(before, &value)) {
+                Some(before) if *before == value && !self.resumes => Ok(None),
+                Some(before) => match store.apply_patch(&value, difference(before, &value, self.resumes)) {
                     Err(error) if error.code == 404 => store.apply_create(&value).map(Some),
-                    result => result.map(|()| Some("configured")),
+                    result => result.map(|()| (*before != value).then_some("configured")),
                 },
                 None => store.apply_create(&value).map(Some),
             };
@@ -83,6 +99,7 @@ impl Applier {
         }
         wanted.append(&mut kept);
         self.known = wanted;
+        self.resumes = false;
         applied
     }
 }
@@ -131,14 +148,15 @@ fn prepare(
     fits.then_some(value)
 }
 
-/// The merge patch that leads from one manifest to the next. What others have written beside it stays.
-fn difference(before: &Value, after: &Value) -> Value {
+/// The merge patch that leads from one manifest to the next; with `whole` it says all of the next. What others have written
+/// beside it stays.
+fn difference(before: &Value, after: &Value, whole: bool) -> Value {
     let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
     let mut patch = Map::new();
     for (key, value) in after {
         match before.get(key) {
-            Some(old) if old == value => {}
-            Some(old) => drop(patch.insert(key.clone(), difference(old, value))),
+            Some(old) if old == value && !whole => {}
+            Some(old) => drop(patch.insert(key.clone(), difference(old, value, whole))),
             None => drop(patch.insert(key.clone(), value.clone())),
         }
     }
@@ -156,7 +174,9 @@ mod tests {
     fn the_difference_leads_from_one_to_the_next() {
         let before = json!({"spec": {"a": 1, "b": {"c": 2, "d": 3}, "gone": 4}, "list": [1, 2]});
         let after = json!({"spec": {"a": 1, "b": {"c": 5, "d": 3}}, "list": [1]});
-        let patch = difference(&before, &after);
+        let patch = difference(&before, &after, false);
         assert_eq!(patch, json!({"spec": {"b": {"c": 5}, "gone": null}, "list": [1]}));
+        let patch = difference(&before, &after, true);
+        assert_eq!(patch, json!({"spec": {"a": 1, "b": {"c": 5, "d": 3}, "gone": null}, "list": [1]}));
     }
 }

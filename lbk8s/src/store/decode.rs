@@ -34,12 +34,17 @@ impl Kind {
         let faults = (self.check)(object);
         if let Some(fault) = faults.iter().find(|fault| matches!(fault.what, What::Mismatch(_))) {
             let version = self.api_version();
+            if self.custom {
+                // The definition's schema says so, of an object that could be read.
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                return Err(ApiError::invalid(self, name, &fault.to_string()));
+            }
             let why = format!("{} in version {version:?} cannot be handled: {fault}", self.kind);
             return Err(ApiError::bad_request(why));
         }
         if validation == FieldValidation::Strict && !faults.is_empty() {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            return Err(ApiError::bad_request(format!("strict decoding error: {}", faults.join(", "))));
+            return Err(ApiError::not_strict(&faults));
         }
         for fault in &faults {
             remove(object, &fault.path);

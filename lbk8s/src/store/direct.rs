@@ -27,7 +27,7 @@ impl Store {
     }
 
     /// A user without a cluster need not write a manifest for each namespace.
-    fn ensure_namespace(&self, name: &str) {
+    pub(super) fn ensure_namespace(&self, name: &str) {
         if let Some(namespaces) = self.kinds().find("", "v1", "Namespace") {
             // It may be there already.
             let namespace = json!({"metadata": {"name": name}});

@@ -3,12 +3,16 @@
 use k8s_openapi::Resource;
 use k8s_openapi::api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core};
 use k8s_openapi::api::{discovery::v1 as discovery, events::v1 as events};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::objects::facts::NodeFacts;
 use crate::objects::metallb;
 use crate::schema::{Fault, check};
+
+/// Makes the name of a schema, and the schema itself.
+pub(super) type MakeSchema = fn(&mut SchemaGenerator) -> (String, Value);
 
 /// A kind of object, and how the API serves it.
 #[derive(Debug, Clone)]
@@ -30,13 +34,15 @@ pub struct Kind {
     pub custom: bool,
     /// What is wrong with an object of this kind.
     pub check: fn(&Value) -> Vec<Fault>,
+    /// Its name among schemas, and its schema; that of a custom kind is in its definition.
+    pub(super) schema: Option<MakeSchema>,
 }
 
 impl Kind {
     /// A kind of the Kubernetes API itself.
     fn builtin<T>(namespaced: bool, status: bool) -> Self
     where
-        T: Resource + DeserializeOwned,
+        T: Resource + DeserializeOwned + JsonSchema,
     {
         Self {
             group: T::GROUP.to_owned(),
@@ -47,6 +53,7 @@ impl Kind {
             status,
             custom: false,
             check: check::<T>,
+            schema: Some(schema::<T>),
         }
     }
 
@@ -65,12 +72,18 @@ impl Kind {
             status,
             custom: true,
             check: check::<T>,
+            schema: None,
         }
     }
 
     /// A kind of the core group.
     pub(super) fn is_core(&self, kind: &str) -> bool {
         self.group.is_empty() && self.kind == kind
+    }
+
+    /// Whether who deletes an object is given its last form.
+    pub(super) fn returns_deleted(&self) -> bool {
+        ["Namespace", "Pod", "Service"].into_iter().any(|kind| self.is_core(kind))
     }
 
     /// Whether it may be replaced by one who does not say which version is meant.
@@ -84,11 +97,21 @@ impl Kind {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// `Service`, or `IPAddressPool.metallb.io`: how the API server names it that says what is wrong with one.
+    pub(super) fn kind_and_group(&self) -> String {
+        if self.group.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group) }
+    }
+
     /// `services`, or `ipaddresspools.metallb.io`: how error messages name it.
     #[must_use]
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> (String, Value) {
+    // Types that it refers to become definitions of the generator.
+    (T::schema_name().into_owned(), T::json_schema(generator).to_value())
 }
 
 /// The kinds that a store knows.

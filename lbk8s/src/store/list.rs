@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::log::{Key, Stored};
 use super::route::{Query, Route};
+use super::table::{Form, Tabulator};
 use super::{ApiError, Kind, Store};
 
 impl Store {
@@ -38,11 +39,16 @@ impl Store {
             }
             items.push(item);
         }
+        let items = items.into_iter().map(|(_, stored)| stored).collect::<Vec<_>>();
+        if let Form::Table(include) = query.form {
+            let table = Tabulator::new(route.kind, include).table(&metadata, &items);
+            return Ok(Bytes::from(table.to_string()));
+        }
         let (kind, api_version) = (&route.kind.kind, route.kind.api_version());
         let head = json!({"kind": format!("{kind}List"), "apiVersion": api_version, "metadata": metadata});
         let mut body = BytesMut::from(head.to_string().trim_end_matches('}'));
         body.put_slice(b"},\"items\":[");
-        for (position, (_, stored)) in items.iter().enumerate() {
+        for (position, stored) in items.iter().enumerate() {
             if position > 0 {
                 body.put_u8(b',');
             }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Kind;
+use super::keep::{Keeper, Kept};
 
 /// Which object: group and plural, namespace (empty for cluster-scoped kinds), name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +80,8 @@ pub(super) struct Log {
     /// Changes up to this version are forgotten.
     compacted: u64,
     changed: watch::Sender<u64>,
+    /// Hears of every change, if the store is kept.
+    keeper: Option<Keeper>,
 }
 
 impl Default for Log {
@@ -87,16 +90,44 @@ impl Default for Log {
     fn default() -> Self {
         let version = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
         let (changed, _) = watch::channel(version);
-        Self { objects: BTreeMap::new(), history: VecDeque::new(), version, compacted: version, changed }
+        let (objects, history) = (BTreeMap::new(), VecDeque::new());
+        Self { objects, history, version, compacted: version, changed, keeper: None }
     }
 }
 
 impl Log {
-    /// A log of its own with the same content; nobody follows it.
+    /// Its versions come after `version`, too.
+    pub(super) fn begin_after(&mut self, version: u64) {
+        self.version = self.version.max(version);
+        self.compacted = self.version;
+    }
+
+    /// An object as it was in another process; nobody is told.
+    pub(super) fn restore(&mut self, key: Key, stored: Stored) {
+        self.objects.insert(key, stored);
+    }
+
+    /// From now on every change is told to `keeper`.
+    pub(super) fn keep(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
+    /// How far the disk is, if the store is kept.
+    pub(super) fn kept(&self) -> Option<watch::Receiver<Kept>> {
+        self.keeper.as_ref().map(Keeper::kept)
+    }
+
+    /// All objects.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&Key, &Stored)> {
+        self.objects.iter()
+    }
+
+    /// A log of its own with the same content; nobody follows it, and it is not kept.
     pub(super) fn copy(&self) -> Self {
         let (changed, _) = watch::channel(self.version);
         let (objects, history) = (self.objects.clone(), self.history.clone());
-        Self { objects, history, version: self.version, compacted: self.compacted, changed }
+        let (version, compacted) = (self.version, self.compacted);
+        Self { objects, history, version, compacted, changed, keeper: None }
     }
 
     /// The version of the latest change.
@@ -211,6 +242,9 @@ impl Log {
     }
 
     fn record(&mut self, change: Change) {
+        if let Some(keeper) = &self.keeper {
+            keeper.tell(&change);
+        }
         self.history.push_back(Arc::new(change));
         if self.history.len() > HISTORY
             && let Some(forgotten) = self.history.pop_front()

@@ -3,9 +3,9 @@
 //! It is what the reconcilers run on when there is no cluster (`lbd run --manifests`), and what tests run
 //! them on, with faults injected. It is a [`tower::Service`], so that [`Store::client`] needs no socket, and
 //! [`Store::serve`] puts the same service on a TCP port for other processes. It keeps the real server's
-//! semantics where a client can tell (list and watch with resource versions and bookmarks, 409, 410, merge
-//! patch and JSON patch, the status subresource, selectors, dry runs, the defaulting of Services) and nothing
-//! beyond: no admission, no users, no garbage collection.
+//! semantics where a client can tell (list and watch with resource versions and bookmarks, 409, 410, the
+//! patches, the status subresource, selectors, dry runs, the defaulting of Services, discovery and tables for
+//! kubectl) and nothing beyond: no server-side apply, no admission, no users, no garbage collection.
 //!
 //! | file | the idea |
 //! |---|---|
@@ -16,7 +16,13 @@
 //! | `verbs` | get, create, update, patch, delete |
 //! | `list` | lists, whole and in pages |
 //! | `watch` | the stream of changes |
+//! | `table` | objects as rows of a table, for kubectl |
+//! | `columns`, `json_path`, `ago` | what the columns say |
+//! | `discovery` | what is served |
+//! | `openapi` | the schemas of the kinds |
+//! | `definition` | the definitions of custom kinds |
 //! | `patch` | merge patch (RFC 7396) and JSON patch (RFC 6902) |
+//! | `strategic` | strategic merge patch |
 //! | `selector` | label and field selectors |
 //! | `metadata` | what the server gives to metadata, and what it holds writers to |
 //! | `service` | what the API server fills in on Services |
@@ -25,35 +31,51 @@
 //! | `event` | Events, which two API groups share |
 //! | `answer` | answers and errors as the API writes them |
 //! | `serve` | the tower service, and the TCP port |
+//! | `access` | who may use the port |
+//! | `keep`, `kept_files` | what is in it, on disk |
+//! | `restore` | a store that begins with what the last process has left |
 //! | `direct` | what manifests use, without a request in between |
 //! | `faults` | faults on demand, and a count of the writes |
 
+mod access;
+mod ago;
 mod answer;
 mod cluster_ips;
+mod columns;
 mod decode;
+mod definition;
 mod direct;
+mod discovery;
 mod event;
 mod faults;
+mod json_path;
+mod keep;
+mod kept_files;
 mod kind;
 mod list;
 mod log;
 mod metadata;
 mod namespace;
+mod openapi;
 mod patch;
+mod restore;
 mod route;
 mod selector;
 mod serve;
 mod service;
+mod strategic;
+mod table;
 mod verbs;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+pub use access::{Access, AccessError};
 pub use answer::ApiError;
 use cluster_ips::ClusterIps;
-use decode::FieldValidation;
 pub use faults::{Fault, Faults, Verb};
+pub use kept_files::KeepError;
 pub use kind::{Kind, Kinds};
 use log::Log;
 
@@ -70,7 +92,7 @@ struct Inner {
     bookmark_every: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     log: Log,
     cluster_ips: ClusterIps,
@@ -97,16 +119,16 @@ impl Store {
     /// The same, with bookmarks as often as this.
     #[must_use]
     pub fn with_bookmarks(kinds: Kinds, bookmark_every: Duration) -> Self {
-        let state = State { log: Log::default(), cluster_ips: ClusterIps::default(), last_moment: 0 };
-        let store = Self::of(kinds, state, bookmark_every);
-        if let Some(namespaces) = store.0.kinds.find("", "v1", "Namespace") {
-            for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-                let namespace = serde_json::json!({"metadata": {"name": name}});
-                let made = store.create(namespaces, None, namespace, FieldValidation::Ignore);
-                made.expect("an empty store takes a namespace");
-            }
-        }
+        let store = Self::of(kinds, State::default(), bookmark_every);
+        store.make_namespaces();
         store
+    }
+
+    /// Makes the namespaces that every cluster has.
+    fn make_namespaces(&self) {
+        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+            self.ensure_namespace(name);
+        }
     }
 
     fn of(kinds: Kinds, state: State, bookmark_every: Duration) -> Self {

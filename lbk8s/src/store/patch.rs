@@ -1,27 +1,50 @@
-//! Merge patch (RFC 7396) and JSON patch (RFC 6902).
+//! Merge patch (RFC 7396), JSON patch (RFC 6902), and strategic merge patch for built-in kinds.
 
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use super::ApiError;
+use super::strategic::Strategy;
+use super::{ApiError, Kind};
 
 /// A change of an object, as a client says it.
 #[derive(Debug, Clone)]
-pub(super) enum Patch {
+pub(super) enum Patch<'k> {
     /// Objects are merged, null removes, everything else replaces.
     Merge(Value),
     /// Operations one after the other; all or none.
     Json(json_patch::Patch),
+    /// Objects are merged, and lists by their keys.
+    Strategic(Strategy<'k>, Value),
 }
 
-impl Patch {
-    pub(super) fn read(content_type: &str, body: Value) -> Result<Self, ApiError> {
-        match content_type.split(';').next().unwrap_or_default().trim() {
-            "application/merge-patch+json" => Ok(Self::Merge(body)),
-            "application/json-patch+json" => serde_json::from_value(body)
+/// In which language a patch is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PatchType<'k> {
+    Merge,
+    Json,
+    Strategic(Strategy<'k>),
+}
+
+impl<'k> PatchType<'k> {
+    /// The one that a `Content-Type` names, if objects of the kind can be patched in it.
+    pub(super) fn of(kind: &'k Kind, content_type: &str) -> Result<Self, ApiError> {
+        match (content_type.split(';').next().unwrap_or_default().trim(), Strategy::of(kind)) {
+            ("application/merge-patch+json", _) => Ok(Self::Merge),
+            ("application/json-patch+json", _) => Ok(Self::Json),
+            ("application/strategic-merge-patch+json", Some(strategy)) => Ok(Self::Strategic(strategy)),
+            _ => Err(ApiError::unsupported_patch(kind, content_type)),
+        }
+    }
+}
+
+impl<'k> Patch<'k> {
+    pub(super) fn read(written: PatchType<'k>, body: Value) -> Result<Self, ApiError> {
+        match written {
+            PatchType::Merge => Ok(Self::Merge(body)),
+            PatchType::Strategic(strategy) => Ok(Self::Strategic(strategy, body)),
+            PatchType::Json => serde_json::from_value(body)
                 .map(Self::Json)
                 .map_err(|error| ApiError::bad_request(format!("the body is not a JSON patch: {error}"))),
-            _ => Err(ApiError::unsupported_patch(content_type)),
         }
     }
 
@@ -29,6 +52,7 @@ impl Patch {
     pub(super) fn apply(self, mut object: Value) -> Result<Value, ApiError> {
         match self {
             Self::Merge(patch) => json_patch::merge(&mut object, &patch),
+            Self::Strategic(strategy, patch) => strategy.apply(&mut object, patch)?,
             Self::Json(patch) => {
                 for operation in patch.0 {
                     if !is_test_of_absence(&operation, &object) {
@@ -84,7 +108,7 @@ mod tests {
         let object = json!({"a": {"b": 1}});
         let apply = |value: Value, path: &str| {
             let patch = json!([{"op": "test", "path": path, "value": value}]);
-            let patch = Patch::read("application/json-patch+json", patch).unwrap();
+            let patch = Patch::read(PatchType::Json, patch).unwrap();
             patch.apply(object.clone()).map_err(|error| error.code)
         };
         assert_eq!(apply(json!(null), "/c"), Ok(object.clone()));

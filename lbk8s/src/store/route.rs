@@ -7,6 +7,7 @@ use http::Method;
 
 use super::decode::FieldValidation;
 use super::selector::Filter;
+use super::table::{Form, Include};
 use super::{ApiError, Kind, Kinds, Verb};
 
 /// What a request is about.
@@ -85,10 +86,12 @@ pub(super) struct Query {
     pub(super) field_validation: FieldValidation,
     pub(super) dry_run: bool,
     pub(super) filter: Filter,
+    pub(super) form: Form,
 }
 
 impl Query {
-    pub(super) fn parse(kind: &Kind, query: &str) -> Result<Self, ApiError> {
+    /// The query, with the form that the `Accept` header asks for.
+    pub(super) fn parse(kind: &Kind, query: &str, accept: &str) -> Result<Self, ApiError> {
         let pairs: BTreeMap<String, String> = query
             .split('&')
             .filter(|pair| !pair.is_empty())
@@ -119,6 +122,7 @@ impl Query {
             },
             dry_run: text("dryRun") == "All",
             filter: Filter::parse(kind, text("labelSelector"), text("fieldSelector"))?,
+            form: Form::of(accept, Include::parse(text("includeObject"))),
         })
     }
 }
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn queries_are_read_as_clients_write_them() {
         let kinds = Kinds::default();
-        let parse = |query: &str| Query::parse(kinds.find("", "v1", "Service").unwrap(), query);
+        let parse = |query: &str| Query::parse(kinds.find("", "v1", "Service").unwrap(), query, "");
         let query = parse("?&watch=true&labelSelector=a%3Db%2Cc&resourceVersion=7&timeoutSeconds=5").unwrap();
         assert!(query.resource_version == Some(7) && query.timeout == Some(Duration::from_secs(5)));
         assert!(query.filter.matches(&serde_json::json!({"metadata": {"labels": {"a": "b", "c": ""}}})));

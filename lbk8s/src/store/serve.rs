@@ -7,22 +7,28 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 
-use super::answer::{Body, respond, with_body};
-use super::patch::Patch;
+use super::access::Access;
+use super::answer::{Body, respond, respond_as, with_body};
+use super::patch::{Patch, PatchType};
 use super::route::{Query, Route};
 use super::{ApiError, Fault, Store, Verb};
+use super::{answer, metadata, table};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body may not be larger: the real server's limit is about this.
 const LARGEST_BODY: usize = 3 << 20;
+/// Who does not come to terms in so long does not want to.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 /// The pause after a connection could not be taken, as when no descriptors are left.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -46,9 +52,54 @@ where
     }
 }
 
+/// The store as it is reached over TCP.
+#[derive(Clone)]
+struct Door {
+    store: Store,
+    access: Access,
+}
+
+impl Door {
+    async fn converse(self, stream: TcpStream) -> Result<(), BoxError> {
+        match self.access.tls.clone() {
+            None => Ok(self.talk(stream).await?),
+            Some(tls) => {
+                let stream = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await??;
+                Ok(self.talk(stream).await?)
+            }
+        }
+    }
+
+    async fn talk(self, stream: impl AsyncRead + AsyncWrite + Unpin) -> hyper::Result<()> {
+        let service = service_fn(move |request| {
+            let door = self.clone();
+            async move { Ok::<_, Infallible>(door.answer(request).await.unwrap_or_else(ApiError::into_response)) }
+        });
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+        self.access.check(request.headers())?;
+        let reads = request.method() == Method::GET;
+        let answer = self.store.answer(request).await?;
+        if !reads {
+            self.store.on_disk().await?;
+        }
+        Ok(answer)
+    }
+}
+
 impl Store {
     /// Serves the store on `listener` until the future is dropped; watches end with it.
     pub async fn serve(&self, listener: TcpListener) {
+        self.serve_to(listener, &Access::default()).await;
+    }
+
+    /// The same, to those who have access. What is written is on disk before it is answered, if the store is kept.
+    pub async fn serve_to(&self, listener: TcpListener, access: &Access) {
         // Connections belong to this future and end with it.
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -65,12 +116,9 @@ impl Store {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection may be slow");
             }
-            let service = TowerToHyperService::new(self.clone());
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service);
+            let door = Door { store: self.clone(), access: access.clone() };
             connections.spawn(async move {
-                if let Err(error) = connection.await {
+                if let Err(error) = door.converse(stream).await {
                     tracing::debug!(%error, "a connection ended early");
                 }
             });
@@ -87,8 +135,15 @@ impl Store {
         if matches!(head.uri.path(), "/readyz" | "/livez" | "/healthz") {
             return Ok(respond(StatusCode::OK, Bytes::from_static(b"ok")));
         }
+        let header = |name: header::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
+        let accept = header(header::ACCEPT).unwrap_or_default();
+        if head.method == Method::GET
+            && let Some((content_type, document)) = self.about(head.uri.path(), accept)
+        {
+            return Ok(respond_as(StatusCode::OK, content_type, Bytes::from(document.to_string())));
+        }
         let route = Route::parse(self.kinds(), head.uri.path())?;
-        let query = Query::parse(route.kind, head.uri.query().unwrap_or_default())?;
+        let query = Query::parse(route.kind, head.uri.query().unwrap_or_default(), accept)?;
         let verb = route.verb(&head.method, &query)?;
         let fault = self.faults().take(verb, &route.resource());
         match fault {
@@ -98,7 +153,7 @@ impl Store {
         }
         let lost = fault == Some(Fault::LoseAnswer);
         let answer = match verb {
-            Verb::Get => respond(StatusCode::OK, self.get(&route)?.bytes),
+            Verb::Get => respond(StatusCode::OK, table::one(route.kind, &self.get(&route)?, query.form)),
             Verb::List => respond(StatusCode::OK, self.list(&route, &query)?),
             Verb::Watch => {
                 let body = self.watch(&route, &query);
@@ -110,9 +165,14 @@ impl Store {
                 return Ok(with_body(StatusCode::OK, body));
             }
             Verb::Create | Verb::Update | Verb::Patch | Verb::Delete => {
-                let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+                let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
+                if verb != Verb::Patch && content_type.starts_with("application/vnd.") {
+                    return Err(ApiError::unsupported_body(content_type));
+                }
+                let patch =
+                    (verb == Verb::Patch).then(|| PatchType::of(route.kind, content_type)).transpose()?;
                 let body = read_json(body).await?;
-                self.write(verb, &route, &query, content_type.unwrap_or_default(), body)?
+                self.write(verb, &route, &query, patch, body)?
             }
         };
         if lost { Err(ApiError::injected(504)) } else { Ok(answer) }
@@ -123,7 +183,7 @@ impl Store {
         verb: Verb,
         route: &Route<'_>,
         query: &Query,
-        content_type: &str,
+        patch: Option<PatchType<'_>>,
         body: Value,
     ) -> Result<Response<Body>, ApiError> {
         let said_in_body = body["dryRun"].as_array().is_some_and(|stages| stages.contains(&json!("All")));
@@ -133,7 +193,9 @@ impl Store {
         let (namespace, validation) = (route.namespace.as_deref(), query.field_validation);
         let stored = match verb {
             Verb::Create => store.create(route.kind, namespace, body, validation)?,
-            Verb::Patch => store.patch(route, Patch::read(content_type, body)?, validation)?,
+            Verb::Patch => {
+                store.patch(route, Patch::read(patch.unwrap_or(PatchType::Merge), body)?, validation)?
+            }
             Verb::Delete => store.delete(route, &body)?,
             _ => store.update(route, body, validation)?,
         };
@@ -141,7 +203,17 @@ impl Store {
             self.faults().count(verb, &route.resource());
         }
         let code = if verb == Verb::Create { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(respond(code, stored.bytes))
+        let mut object = stored.value();
+        let body = if verb == Verb::Delete && !route.kind.returns_deleted() && !metadata::is_held(&object) {
+            Bytes::from(answer::deleted(route.kind, &object).to_string())
+        } else if verb == Verb::Create && dry_run {
+            // What was not written has no version.
+            object["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion"));
+            Bytes::from(object.to_string())
+        } else {
+            stored.bytes
+        };
+        Ok(respond(code, body))
     }
 }
 

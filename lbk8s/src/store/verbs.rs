@@ -73,14 +73,17 @@ impl Store {
     pub(super) fn patch(
         &self,
         route: &Route<'_>,
-        patch: Patch,
+        patch: Patch<'_>,
         validation: FieldValidation,
     ) -> Result<Stored, ApiError> {
         let mut state = self.state();
         let (_, stored) = state.stored(route)?;
         // The stored version is among what is patched: a precondition if the patch names another.
         let mut object = patch.apply(route.kind.served_form(&stored).value())?;
-        route.kind.decode(&mut object, validation)?;
+        route
+            .kind
+            .decode(&mut object, validation)
+            .map_err(|error| if error.is_strict() { error.patch_not_strict() } else { error })?;
         let stored = state.write(route, object)?;
         Ok(route.kind.served_form(&stored))
     }
@@ -168,7 +171,12 @@ impl State {
     }
 
     /// The last step of every write: what the server fills in for some kinds.
-    fn fill_in(&mut self, kind: &Kind, object: &mut Value, before: Option<&Value>) -> Result<(), ApiError> {
+    pub(super) fn fill_in(
+        &mut self,
+        kind: &Kind,
+        object: &mut Value,
+        before: Option<&Value>,
+    ) -> Result<(), ApiError> {
         if kind.is_core("Service") {
             service::fill_in(kind, object, before, &mut self.cluster_ips)?;
         } else if kind.is_core("Namespace") {

@@ -17,6 +17,7 @@ use super::answer::Body;
 use super::log::{Change, Stored};
 use super::route::{Query, Route};
 use super::selector::Filter;
+use super::table::{Form, Tabulator};
 use super::{ApiError, Kind, Store};
 
 /// How long a watch lives if the client says nothing.
@@ -29,6 +30,8 @@ struct Watch {
     resource: Arc<str>,
     namespace: Option<String>,
     filter: Filter,
+    /// For those who want rows and not objects.
+    rows: Option<Rows>,
     /// All changes up to this version have been looked at.
     seen: u64,
     ready: VecDeque<Bytes>,
@@ -44,6 +47,12 @@ impl Store {
         let state = self.state();
         let log = &state.log;
         let resource = route.kind.resource();
+        let mut rows = match query.form {
+            Form::Object => None,
+            Form::Table(include) => {
+                Some(Rows { tabulator: Tabulator::new(route.kind, include), begun: false })
+            }
+        };
         let mut ready = VecDeque::new();
         let from_now = query.initial_events || query.resource_version.unwrap_or(0) == 0;
         let seen = if from_now { log.version() } else { query.resource_version.unwrap_or(0) };
@@ -51,7 +60,7 @@ impl Store {
             for (_, stored) in log.scan(&resource, route.namespace.as_deref(), None) {
                 let stored = route.kind.served_form(stored);
                 if query.filter.is_empty() || query.filter.matches(&stored.value()) {
-                    ready.push_back(line("ADDED", &stored.bytes));
+                    ready.push_back(line("ADDED", &shown(&mut rows, stored)));
                 }
             }
         }
@@ -60,7 +69,7 @@ impl Store {
         if query.initial_events && query.bookmarks {
             let mut end = bookmark.clone();
             end["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-            ready.push_back(bookmark_line(end, seen));
+            ready.push_back(bookmark_line(&mut rows, end, seen));
         }
         let now = Instant::now();
         let watch = Watch {
@@ -70,6 +79,7 @@ impl Store {
             resource,
             namespace: route.namespace.clone(),
             filter: query.filter.clone(),
+            rows,
             seen,
             ready,
             bookmark: query.bookmarks.then_some(bookmark),
@@ -125,8 +135,8 @@ impl Watch {
         for change in changes {
             let ours = change.key.resource == self.resource
                 && self.namespace.as_ref().is_none_or(|namespace| change.key.namespace == *namespace);
-            if ours && let Some(line) = told(change, &self.kind, &self.filter) {
-                self.ready.push_back(line);
+            if ours && let Some((kind, object)) = told(change, &self.kind, &self.filter) {
+                self.ready.push_back(line(kind, &shown(&mut self.rows, object)));
             }
             self.seen = change.version;
         }
@@ -135,25 +145,51 @@ impl Watch {
     fn say_bookmark(&mut self) {
         self.next_bookmark = Instant::now() + self.store.0.bookmark_every;
         if let Some(bookmark) = self.bookmark.clone() {
-            self.ready.push_back(bookmark_line(bookmark, self.seen));
+            self.ready.push_back(bookmark_line(&mut self.rows, bookmark, self.seen));
         }
     }
 }
 
 /// What a watch with `filter` is told of a change: an object that comes to match is added, one that ceases to
 /// is deleted, in the last form that matched and under the version of the change.
-fn told(change: &Change, kind: &Kind, filter: &Filter) -> Option<Bytes> {
+fn told(change: &Change, kind: &Kind, filter: &Filter) -> Option<(&'static str, Stored)> {
     let matches = |stored: &Stored| filter.is_empty() || filter.matches(&stored.value());
     let before = change.before.as_ref().map(|before| kind.served_form(before)).filter(matches);
     let after = Some(kind.served_form(&change.after)).filter(|after| !change.deleted && matches(after));
     match (before, after) {
         (None, None) => None,
-        (None, Some(after)) => Some(line("ADDED", &after.bytes)),
-        (Some(_), Some(after)) => Some(line("MODIFIED", &after.bytes)),
+        (None, Some(after)) => Some(("ADDED", after)),
+        (Some(_), Some(after)) => Some(("MODIFIED", after)),
         (Some(before), None) => {
             let mut last = before.value();
             last["metadata"]["resourceVersion"] = json!(change.version.to_string());
-            Some(line("DELETED", &Bytes::from(last.to_string())))
+            Some(("DELETED", Stored { version: change.version, bytes: Bytes::from(last.to_string()) }))
+        }
+    }
+}
+
+/// The rows of a watch. The first table has the columns, and holds for all that follow.
+struct Rows {
+    tabulator: Tabulator,
+    begun: bool,
+}
+
+impl Rows {
+    fn table(&mut self, mut table: Value) -> Bytes {
+        if std::mem::replace(&mut self.begun, true) {
+            table["columnDefinitions"] = Value::Null;
+        }
+        Bytes::from(table.to_string())
+    }
+}
+
+/// An object as the watch shows it.
+fn shown(rows: &mut Option<Rows>, stored: Stored) -> Bytes {
+    match rows {
+        None => stored.bytes,
+        Some(rows) => {
+            let table = rows.tabulator.one(&stored);
+            rows.table(table)
         }
     }
 }
@@ -166,7 +202,15 @@ fn line(kind: &str, object: &Bytes) -> Bytes {
     line.freeze()
 }
 
-fn bookmark_line(mut bookmark: Value, version: u64) -> Bytes {
+fn bookmark_line(rows: &mut Option<Rows>, mut bookmark: Value, version: u64) -> Bytes {
     bookmark["metadata"]["resourceVersion"] = json!(version.to_string());
-    line("BOOKMARK", &Bytes::from(bookmark.to_string()))
+    let bytes = match rows {
+        None => Bytes::from(bookmark.to_string()),
+        Some(rows) => {
+            // The real server makes a row of it, too.
+            let table = rows.tabulator.one(&Stored { version, bytes: Bytes::from(bookmark.to_string()) });
+            rows.table(table)
+        }
+    };
+    line("BOOKMARK", &bytes)
 }

@@ -4,6 +4,8 @@
 mod api;
 mod deletions;
 mod faults;
+mod guarded;
+mod kept;
 mod laws;
 mod mirror;
 mod objects;
@@ -14,4 +16,5 @@ mod refusals;
 mod selectors;
 mod served;
 mod services;
+mod shown;
 mod watches;
