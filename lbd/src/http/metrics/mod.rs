@@ -90,7 +90,9 @@ struct Metrics<'a>(&'a mut Registry);
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
 impl Metrics<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: usize) {
-        self.gauges(name, help, [(Vec::new(), value as f64)]);
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value as f64);
+        self.0.register(name, help, gauge);
     }
 
     fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, f64)>) {
@@ -102,7 +104,9 @@ impl Metrics<'_> {
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.counters(name, help, [(Vec::new(), value)]);
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        self.0.register(name, help, counter);
     }
 
     fn counters(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {

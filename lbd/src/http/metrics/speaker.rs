@@ -46,7 +46,6 @@ pub(super) fn register(metrics: &mut Metrics<'_>, status: &SpeakerStatus) {
     metrics.durations("failover_duration", failover, &counted.failovers);
 }
 
-#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
 fn register_wire(metrics: &mut Metrics<'_>, status: &SpeakerStatus) {
     let wire = &status.wire;
     let on = |name: &str| -> Labels { vec![("interface", name.to_owned())] };
@@ -69,7 +68,7 @@ fn register_wire(metrics: &mut Metrics<'_>, status: &SpeakerStatus) {
     let help = "Addresses of this node that it does not answer for, because another station has them";
     metrics.gauge("taken_addresses", help, wire.taken.len());
     let help = "Addresses that the kernel of this node answers for too";
-    metrics.gauges("kernel_answers", help, [(Vec::new(), wire.kernel_answers.len() as f64)]);
+    metrics.gauge("kernel_answers", help, wire.kernel_answers.len());
 }
 
 /// What may be as many as there are addresses.
