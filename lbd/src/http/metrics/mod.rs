@@ -87,11 +87,10 @@ fn build_info(metrics: &mut Metrics<'_>) {
 /// Where metrics are put, each with the value that it has now.
 struct Metrics<'a>(&'a mut Registry);
 
-#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
 impl Metrics<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: usize) {
-        let gauge = Gauge::<f64, AtomicU64>::default();
-        gauge.set(value as f64);
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         self.0.register(name, help, gauge);
     }
 
@@ -127,6 +126,7 @@ impl Metrics<'_> {
         self.0.register_with_unit(name, help, Unit::Seconds, Histogram(durations.clone()));
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
     fn problems(&mut self, help: &str, problems: &[Problem]) {
         let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count() as f64;
         let label = |severity: &str| vec![("severity", severity.to_owned())];

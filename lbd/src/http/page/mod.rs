@@ -147,3 +147,46 @@ pub(super) fn whole(facts: &Facts, filter: &Filter) -> (String, String) {
     );
     (policy, html)
 }
+
+#[cfg(test)]
+mod tests {
+    use lbk8s::controller::view::State;
+
+    use super::*;
+
+    fn facts(services: usize) -> Facts {
+        let standing = |number: usize| Standing {
+            service: format!("web/s{number}").parse().expect("a key"),
+            state: State::Pending,
+            held: Vec::new(),
+            reason: Some("NoPools"),
+            text: Some("<script>alert(1)</script>".to_owned()),
+        };
+        let status = ControllerStatus { leader: true, ready: true, ..ControllerStatus::default() };
+        Facts { speaker: None, controller: Some((status, (0..services).map(standing).collect())) }
+    }
+
+    #[test]
+    fn the_page_is_whole_without_scripts_and_has_none_but_its_own() {
+        let (policy, html) = whole(&facts(3), &Filter::of(Some("q=%22%3E%3Cb%3E")));
+        assert_eq!(html.matches("<script").count(), 1);
+        assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{html}");
+        assert!(html.contains("value=\"&quot;&gt;&lt;b&gt;\""), "{html}");
+        let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
+        assert!(html.contains(&format!("<script nonce=\"{nonce}\">")));
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        for elsewhere in ["http://", "https://", " src=", "style=", "onclick"] {
+            assert!(!html.contains(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn of_ten_thousand_services_some_are_shown_and_the_others_are_found() {
+        let facts = facts(10_000);
+        let all = sections(&facts, &Filter::default());
+        assert!(all.iter().map(|section| section.html.len()).sum::<usize>() < 200_000);
+        assert!(all.iter().any(|section| section.html.contains("9800 more are not shown")));
+        let found = sections(&facts, &Filter::of(Some("q=web/s9999")));
+        assert!(found.iter().any(|section| section.id == "services" && section.html.contains("web/s9999")));
+    }
+}

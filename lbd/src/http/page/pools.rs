@@ -7,7 +7,7 @@ use super::html::{Cell, Escaped, Row, table};
 /// Pools that are shown at once.
 const POOLS: usize = 100;
 
-/// A part of a whole, of a hundred; nobody sees less than a thousandth.
+/// A part of a whole, of a hundred.
 #[expect(clippy::cast_precision_loss, reason = "it is for the eye")]
 pub(super) fn percent(part: u128, whole: u128) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
@@ -48,9 +48,15 @@ fn bar(family: &str, used: &UseView) -> String {
     let apart: String = apart.map(|(count, what)| format!(", {count} {what}")).collect();
     let kept = percent(used.reserved.saturating_add(used.avoided), used.total);
     let fullness = if share >= 90.0 { "bar full" } else { "bar" };
+    let said = match used.used {
+        1.. if share < 1.0 => "under 1 %".to_owned(),
+        _ => format!("{share:.0} %"),
+    };
+    // Nobody sees less than this.
+    let share = if used.used > 0 { share.max(0.8) } else { 0.0 };
     // Shapes have their widths as attributes: no style is allowed in a tag.
     format!(
-        "<p class=\"use\"><b>{family}</b> {} of {} in use ({share:.0} %), {} free{apart}</p>\
+        "<p class=\"use\"><b>{family}</b> {} of {} in use ({said}), {} free{apart}</p>\
          <svg class=\"{fullness}\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
          <rect class=\"all\" width=\"100\" height=\"4\"/><rect class=\"used\" width=\"{share:.2}\" height=\"4\"/>\
          <rect class=\"kept\" x=\"{share:.2}\" width=\"{kept:.2}\" height=\"4\"/></svg>",
