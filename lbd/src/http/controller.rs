@@ -32,7 +32,7 @@ async fn services(State(inspector): State<Inspector>) -> Result<Response, Respon
 mod tests {
     use std::time::Duration;
 
-    use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::core::v1::{Namespace, Service};
     use kube::Api;
     use kube::api::PostParams;
     use lbk8s::controller::view::{ServicesView, State};
@@ -50,6 +50,11 @@ mod tests {
         assert!(!before.leader && waits(&before).is_empty(), "it waits for its turn: {before:?}");
 
         let client = Store::default().client();
+        for name in [CONFIG_NAMESPACE, "web"] {
+            let namespace = from_value(json!({"metadata": {"name": name}})).expect("a namespace");
+            let namespaces = Api::<Namespace>::all(client.clone());
+            namespaces.create(&PostParams::default(), &namespace).await.expect("created");
+        }
         let pools: Api<IPAddressPool> = Api::namespaced(client.clone(), CONFIG_NAMESPACE);
         let pool = json!({"metadata": {"name": "one"}, "spec": {"addresses": ["10.0.0.7/32"]}});
         pools.create(&PostParams::default(), &from_value(pool).expect("a pool")).await.expect("created");
