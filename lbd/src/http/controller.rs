@@ -85,8 +85,8 @@ mod tests {
         assert_eq!((&*status.pools[0].name, used.total, used.used, used.free), ("one", 1, 1, 0));
         let reasons = [("PoolExhausted", 1)].into();
         assert_eq!(status.services, ServicesView { served: 1, pending: 1, unclear: 0, reasons });
-        let states: Vec<State> = standings.iter().map(|it| it.state).collect();
-        assert_eq!(states, [State::Served, State::Pending], "the older one has it: {standings:?}");
+        let became: Vec<State> = standings.iter().map(|it| it.state).collect();
+        assert_eq!(became, [State::Served, State::Pending], "the older one has it: {standings:?}");
         assert_eq!(status.pending.len(), 1);
         assert!(status.counted.reconciles.count > 0 && status.counted.written.count >= 2);
         assert!(!inspector.status().await.leader, "it has ended");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lbcore::allocator::{Holding, Outcome};
-use lbcore::{Counters, Family, PoolSpec, ServiceKey};
+use lbcore::{Counters, Decision, Family, PoolSpec, ServiceKey};
 use serde::Serialize;
 
 use super::Controller;
@@ -153,8 +153,7 @@ impl Controller {
     fn standing(&self, view: &ServiceView) -> Option<Standing> {
         let service = view.key.clone();
         let decision = self.allocator.decision(&service);
-        let held: Vec<HeldView> =
-            decision.iter().flat_map(|decision| decision.held()).map(HeldView::of).collect();
+        let held: Vec<HeldView> = decision.iter().flat_map(Decision::held).map(HeldView::of).collect();
         let standing = match &view.wish {
             Wish::NotOurs | Wish::Nothing => return None,
             Wish::Unclear(problems) => {

@@ -86,6 +86,7 @@ impl History {
     }
 
     /// The moves of all addresses, the last one last: up to 200 of them. An address that is given back moves no more.
+    #[must_use]
     pub fn lately(&self) -> impl DoubleEndedIterator<Item = &Move> {
         self.lately.iter()
     }

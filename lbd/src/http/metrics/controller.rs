@@ -20,9 +20,10 @@ pub(super) fn register(metrics: &mut Metrics<'_>, status: &ControllerStatus) {
     pools("pool_avoided_addresses", "Those that belong to nodes, gateways and others", |it| it.avoided);
     pools("pool_free_addresses", "Those that any Service can get", |it| it.free);
     let services = &status.services;
-    let states = [("served", services.served), ("pending", services.pending), ("unclear", services.unclear)]
-        .map(|(state, count)| (vec![("state", state.to_owned())], count as f64));
-    metrics.gauges("services", "Services that ask for an address, by what became of it", states);
+    let by_state =
+        [("served", services.served), ("pending", services.pending), ("unclear", services.unclear)]
+            .map(|(state, count)| (vec![("state", state.to_owned())], count as f64));
+    metrics.gauges("services", "Services that ask for an address, by what became of it", by_state);
     let reasons = services.reasons.iter();
     let reasons = reasons.map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count as f64));
     metrics.gauges("unserved_services", "Services without an address, by reason", reasons);

@@ -99,6 +99,12 @@ impl Row {
     }
 }
 
+/// Puts something behind a text.
+pub(super) fn add(html: &mut String, more: fmt::Arguments<'_>) {
+    // A text takes all that it is given.
+    let _ = html.write_fmt(more);
+}
+
 /// The rows that have these words, as a table; those that something is wrong with come first. Of very many only the
 /// first are shown, with a word about the others.
 pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = Row>, words: &str, none: &str) -> String {
@@ -110,22 +116,28 @@ pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = Row>, words: &
         let none = if all == 0 { none.to_owned() } else { format!("None of {all} has these words.") };
         return format!("<p class=\"none\">{}</p>", Escaped(none));
     }
-    let heads: String = headings.iter().map(|it| format!("<th scope=\"col\">{}</th>", Escaped(it))).collect();
-    let mut html = format!("<table><thead><tr>{heads}</tr></thead><tbody>");
+    let mut html = "<table><thead><tr>".to_owned();
+    for heading in headings {
+        add(&mut html, format_args!("<th scope=\"col\">{}</th>", Escaped(heading)));
+    }
+    html += "</tr></thead><tbody>";
     for row in found.iter().take(ROWS) {
         html += if row.wrong { "<tr class=\"wrong\">" } else { "<tr>" };
         for (heading, cell) in headings.iter().zip(&row.cells) {
             // A narrow screen has no room for a line of headings.
-            html += &format!("<td data-label=\"{}\">{cell}</td>", Escaped(heading));
+            add(&mut html, format_args!("<td data-label=\"{}\">{cell}</td>", Escaped(heading)));
         }
         html += "</tr>";
     }
     html += "</tbody></table>";
     if found.len() > ROWS {
         let more = found.len() - ROWS;
-        html += &format!("<p class=\"more\">{more} more are not shown: search for those you look for.</p>");
+        add(
+            &mut html,
+            format_args!("<p class=\"more\">{more} more are not shown: search for those you look for.</p>"),
+        );
     } else if found.len() < all {
-        html += &format!("<p class=\"more\">{} of {all} have these words.</p>", found.len());
+        add(&mut html, format_args!("<p class=\"more\">{} of {all} have these words.</p>", found.len()));
     }
     html
 }

@@ -13,7 +13,7 @@ use lbk8s::controller::view::Standing;
 use lbk8s::speaker::SpeakerStatus;
 use lbk8s::speaker::view::{AddressView, MoveView};
 
-use self::html::Escaped;
+use self::html::{Escaped, add};
 use super::Asked;
 
 const STYLE: &str = include_str!("page.css");
@@ -121,17 +121,12 @@ pub(super) fn whole(facts: &Facts, filter: &Filter) -> (String, String) {
     let title = Escaped(facts.title());
     let words = Escaped(&filter.words);
     let sections = sections(facts, filter);
-    let index: String =
-        sections.iter().map(|it| format!("<a href=\"#{}\">{}</a> ", it.id, it.title)).collect();
-    let parts: String = sections
-        .iter()
-        .map(|it| {
-            format!(
-                "<section><h2 id=\"{0}\">{1}</h2><div data-live=\"{0}\">{2}</div></section>\n",
-                it.id, it.title, it.html
-            )
-        })
-        .collect();
+    let (mut index, mut parts) = (String::new(), String::new());
+    for Section { id, title, html } in &sections {
+        add(&mut index, format_args!("<a href=\"#{id}\">{title}</a> "));
+        let part = format_args!("<h2 id=\"{id}\">{title}</h2><div data-live=\"{id}\">{html}</div>");
+        add(&mut parts, format_args!("<section>{part}</section>\n"));
+    }
     let version = env!("CARGO_PKG_VERSION");
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\

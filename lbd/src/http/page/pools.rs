@@ -2,7 +2,7 @@
 
 use lbk8s::controller::view::{PoolView, Standing, State, UseView};
 
-use super::html::{Cell, Escaped, Row, table};
+use super::html::{Cell, Escaped, Row, add, table};
 
 /// Pools that are shown at once.
 const POOLS: usize = 100;
@@ -25,7 +25,10 @@ pub(super) fn bars(pools: &[PoolView], words: &str) -> String {
     let mut html = String::from("<ul class=\"pools\">");
     for pool in pools.iter().filter(has_words).take(POOLS) {
         let ranges = pool.ranges.join(", ");
-        html += &format!("<li><h3>{}</h3><p class=\"ranges\">{}</p>", Escaped(&pool.name), Escaped(ranges));
+        add(
+            &mut html,
+            format_args!("<li><h3>{}</h3><p class=\"ranges\">{}</p>", Escaped(&pool.name), Escaped(ranges)),
+        );
         for (family, used) in [("IPv4", &pool.ipv4), ("IPv6", &pool.ipv6)] {
             if let Some(used) = used {
                 html += &bar(family, used);
@@ -36,7 +39,7 @@ pub(super) fn bars(pools: &[PoolView], words: &str) -> String {
     let shown = pools.iter().filter(has_words).count();
     html += "</ul>";
     if shown < pools.len() || shown > POOLS {
-        html += &format!("<p class=\"more\">{} of {} pools.</p>", shown.min(POOLS), pools.len());
+        add(&mut html, format_args!("<p class=\"more\">{} of {} pools.</p>", shown.min(POOLS), pools.len()));
     }
     html
 }
@@ -45,7 +48,7 @@ fn bar(family: &str, used: &UseView) -> String {
     let share = percent(used.used, used.total);
     let apart = [(used.reserved, "kept by name"), (used.avoided, "avoided")];
     let apart = apart.into_iter().filter(|(count, _)| *count > 0);
-    let apart: String = apart.map(|(count, what)| format!(", {count} {what}")).collect();
+    let apart = apart.map(|(count, what)| format!(", {count} {what}")).collect::<Vec<_>>().concat();
     let kept = percent(used.reserved.saturating_add(used.avoided), used.total);
     let fullness = if share >= 90.0 { "bar full" } else { "bar" };
     let said = match used.used {

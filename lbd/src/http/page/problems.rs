@@ -5,7 +5,7 @@ use lbk8s::controller::ControllerStatus;
 use lbk8s::controller::view::Standing;
 use lbk8s::objects::Severity;
 
-use super::html::Escaped;
+use super::html::{Escaped, add};
 use super::pools::percent;
 use super::{Facts, SpeakerFacts};
 
@@ -54,10 +54,10 @@ pub(super) fn html(facts: &Facts) -> String {
         let word = weight.word();
         format!("<li class=\"{word}\"><b>{word}</b> {}</li>", Escaped(text))
     };
-    let mut html: String = found.iter().take(SHOWN).map(item).collect();
-    html = format!("<ul class=\"problems\">{html}</ul>");
+    let items = found.iter().take(SHOWN).map(item).collect::<Vec<_>>().concat();
+    let mut html = format!("<ul class=\"problems\">{items}</ul>");
     if found.len() > SHOWN {
-        html += &format!("<p class=\"more\">{} more are not shown.</p>", found.len() - SHOWN);
+        add(&mut html, format_args!("<p class=\"more\">{} more are not shown.</p>", found.len() - SHOWN));
     }
     html
 }
