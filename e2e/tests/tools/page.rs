@@ -44,7 +44,7 @@ struct Browser {
 }
 
 impl Browser {
-    async fn open(name: &str, services: &str, size: (u32, u32)) -> Result<Self> {
+    async fn open(name: &str, services: &str, window: (u32, u32)) -> Result<Self> {
         let site = Site::new().await?;
         let station = site.station("n1", 11).await?;
         let folder = std::env::temp_dir().join(format!("lbd-page-{name}-{}", std::process::id()));
@@ -62,10 +62,10 @@ impl Browser {
             driver.map_err(|error| format!("{error}: install Debian's chromium and chromium-driver"))?;
         let mut browser =
             Self { station, session: String::new(), folder, _site: site, _processes: [run, driver] };
-        let size = format!("--window-size={},{}", size.0, size.1);
+        let window = format!("--window-size={},{}", window.0, window.1);
         let profile = format!("--user-data-dir={}", browser.folder.join("profile").display());
         let arguments =
-            ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &size, &profile];
+            ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &window, &profile];
         let wish = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}});
         // The driver takes a moment until it listens.
         let session = until("a browser", async || match browser.ask("/session", &wish).await {
@@ -82,7 +82,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// What the driver answers (WebDriver, W3C): a JSON value.
+    /// What the driver answers (`WebDriver`, W3C): a JSON value.
     async fn ask(&self, path: &str, body: &Value) -> Result<Value> {
         let body = body.to_string();
         let request = format!(
