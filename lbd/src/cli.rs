@@ -343,9 +343,22 @@ pub(crate) struct RunArguments {
     /// Listen on this socket for lbd drain --socket and lbd rebalance --socket
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
-    /// Tell over HTTP how it goes, here: /healthz, /readyz, /metrics, and JSON under /v1
+    /// Tell over HTTP how it goes, here: a page, /healthz, /readyz, /metrics, and JSON under /v1
     #[arg(long, env = "LBD_HTTP", value_name = "ADDRESS:PORT")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArguments,
+}
+
+/// Which metrics are told beside those that are always told.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MetricsArguments {
+    /// Tell of each address by itself in /metrics: as many series as there are addresses
+    #[arg(long, env = "LBD_METRICS_BY_ADDRESS")]
+    pub(crate) metrics_by_address: bool,
+    /// Tell the same under the names of MetalLB's metrics too, for dashboards that are there already
+    #[arg(long, env = "LBD_METALLB_METRIC_NAMES")]
+    pub(crate) metallb_metric_names: bool,
 }
 
 #[derive(Debug, Args)]
@@ -401,6 +414,11 @@ pub(crate) struct ControllerArguments {
     /// The name of this pod. By default: the host's name
     #[arg(long, env = "LBD_POD_NAME", value_name = "NAME", value_parser = not_empty)]
     pub(crate) pod_name: Option<String>,
+    /// Tell over HTTP how it goes, here: a page, /healthz, /readyz, /metrics, and JSON under /v1
+    #[arg(long, env = "LBD_HTTP", default_value = "127.0.0.1:7949", value_name = "ADDRESS:PORT")]
+    pub(crate) http: SocketAddr,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArguments,
     /// Give addresses without holding the Lease: for tests of what happens when two do
     #[arg(long, hide = true)]
     pub(crate) without_lease: bool,
@@ -451,9 +469,11 @@ pub(crate) struct SpeakerArguments {
     /// Keep what is known in this folder, so that a restart goes on without the API server
     #[arg(long, env = "LBD_STATE_DIR", value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Tell over HTTP how it goes, here: /healthz, /readyz, /metrics, and JSON under /v1
+    /// Tell over HTTP how it goes, here: a page, /healthz, /readyz, /metrics, and JSON under /v1
     #[arg(long, env = "LBD_HTTP", default_value = "127.0.0.1:7948", value_name = "ADDRESS:PORT")]
     pub(crate) http: SocketAddr,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArguments,
     /// Let nodes with the label node.kubernetes.io/exclude-from-external-load-balancers announce too
     #[arg(long, env = "LBD_IGNORE_EXCLUDE_LB")]
     pub(crate) ignore_exclude_lb: bool,

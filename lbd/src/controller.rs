@@ -2,11 +2,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use lbk8s::controller::{Settings, lease, log, membership_key, run};
+use lbk8s::controller::{Inspector, Settings, lease, log, membership_key, run};
 
 use crate::cli::ControllerArguments;
 use crate::exit::Outcome;
-use crate::{client, host, logs, shutdown};
+use crate::http::Asked;
+use crate::{client, host, http, logs, shutdown};
 
 pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
     logs::start("info,kube_client=off");
@@ -15,6 +16,7 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
         let client = client::connect(&arguments.server).await?;
         let until_stdin_closes = arguments.server.until_stdin_closes;
         let pod = arguments.pod_name.unwrap_or_else(host::name);
+        let inspector = Inspector::default();
         let settings = Settings {
             namespace: arguments.server.namespace(),
             class: arguments.server.lb_class.clone(),
@@ -22,7 +24,10 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
             follow_config_map: arguments.server.follow_config_map(),
             beside_metallb: arguments.server.beside_metallb,
             identity: pod.clone(),
+            inspector: inspector.clone(),
         };
+        let asked = Asked { speaker: None, controller: Some(inspector), metrics: arguments.metrics };
+        let told = http::serve(arguments.http, asked);
         let namespace = settings.namespace.clone();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, "controller starts");
         let mut stopped = Ok(());
@@ -30,6 +35,7 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
         if arguments.without_lease {
             tokio::select! {
                 () = run(client, settings, log) => {}
+                () = told => {}
                 () = stop => {}
             }
         } else {
@@ -44,7 +50,10 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
                     );
                 }
             };
-            lease::hold(client.clone(), &namespace, &identity, work, stop).await;
+            tokio::select! {
+                () = lease::hold(client.clone(), &namespace, &identity, work, stop) => {}
+                () = told => {}
+            }
         }
         stopped?;
         tracing::info!("controller stops");

@@ -8,6 +8,7 @@ use lbnet::membership::carrier::Carrier;
 
 use crate::cli::SpeakerArguments;
 use crate::exit::{Failure, Outcome};
+use crate::http::Asked;
 use crate::{client, http, logs, shutdown};
 
 pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
@@ -47,7 +48,8 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
         let (inspector, questions) = inspector();
         let wiring =
             Wiring { layer2, wire, members: Some(members), questions: Some(questions), beside: None };
-        let told = http::serve(arguments.http, inspector);
+        let asked = Asked { speaker: Some(inspector), controller: None, metrics: arguments.metrics };
+        let told = http::serve(arguments.http, asked);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = settings.node, "speaker starts");
         let stop = shutdown::requested(until_stdin_closes);
         let stop = async {

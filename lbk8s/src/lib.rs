@@ -17,6 +17,7 @@
 //! | [`watching`] | | watches as a stream of changes |
 //! | [`controller`] | `controller` | who holds which address |
 //! | [`speaker`] | `speaker` | which node answers, and the answering |
+//! | [`durations`] | either | durations, counted by class |
 //! | [`exchange`] | `speaker` | hosts without a cluster tell each other what is held |
 //! | [`state_file`] | `speaker`, `store` | what is known, on disk |
 //! | [`store`] | `store` | a Kubernetes API in this process |
@@ -26,6 +27,8 @@ pub mod configuration_state;
 pub mod controller;
 pub mod convert;
 pub mod crds;
+#[cfg(any(feature = "controller", feature = "speaker"))]
+pub mod durations;
 pub mod events;
 #[cfg(feature = "speaker")]
 pub mod exchange;

@@ -9,6 +9,7 @@ mod detection;
 mod listener;
 mod ndisc6;
 mod neighbours;
+mod page;
 mod ping;
 mod site;
 mod snooping;
@@ -23,6 +24,7 @@ fn main() -> std::process::ExitCode {
             neighbours::cases(),
             connections::cases(),
             detection::cases(),
+            page::cases(),
             ping::cases(),
             snooping::cases(),
         ];

@@ -1,49 +1,95 @@
-//! What a speaker tells over HTTP: probes, its state as JSON, and metrics. It changes nothing.
+//! What a process tells over HTTP: probes, its state as JSON, metrics and a page for people. It changes nothing.
 
+mod controller;
+mod events;
 mod metrics;
+mod page;
+mod speaker;
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use lbk8s::speaker::Inspector;
-use serde_json::json;
+use lbk8s::controller::Inspector as Controller;
+use lbk8s::speaker::Inspector as Speaker;
 use tokio::net::TcpListener;
 
-/// A speaker that does not answer for so long does not work.
+use self::events::Events;
+use self::page::{Facts, Filter};
+use crate::cli::MetricsArguments;
+
+/// Whoever does not answer for so long does not work.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A port that is another one's is tried again.
+/// A port that another one has is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Those who are asked: a speaker, a controller, or with `lbd run` both.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) speaker: Option<Speaker>,
+    pub(crate) controller: Option<Controller>,
+    pub(crate) metrics: MetricsArguments,
+}
+
 /// Answers until it is dropped.
-pub(crate) async fn serve(at: SocketAddr, inspector: Inspector) {
-    let router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/v1/status", get(status))
-        .route("/v1/addresses", get(addresses))
-        .route("/v1/addresses/{address}", get(address))
-        .with_state(inspector);
+pub(crate) async fn serve(at: SocketAddr, asked: Asked) {
+    let events = Events::new(asked.clone());
+    let router = router(asked, Arc::clone(&events));
     let listener = listen(at).await;
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::warn!(%error, "HTTP is not answered any more");
+    tokio::select! {
+        ended = axum::serve(listener, router) => if let Err(error) = ended {
+            tracing::warn!(%error, "HTTP is not answered any more");
+        },
+        () = events.look() => {}
     }
-    // Without it the speaker goes on.
+    // Without it everything else goes on.
     std::future::pending::<()>().await;
 }
 
-/// Listens, as soon as that can be had: without it a speaker works all the same.
+fn router(asked: Asked, events: Arc<Events>) -> Router {
+    let mut router = Router::new()
+        .route("/", get(show))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(tell_metrics))
+        .with_state(asked.clone())
+        .route("/v1/events", get(events::follow).with_state(events));
+    if let Some(controller) = &asked.controller {
+        router = router.merge(controller::routes(asked.speaker.is_none()).with_state(controller.clone()));
+    }
+    if let Some(speaker) = asked.speaker {
+        router = router.merge(speaker::routes().with_state(speaker));
+    }
+    router.layer(map_response(guarded))
+}
+
+/// What no browser is to guess, to frame or to keep.
+async fn guarded(mut response: Response) -> Response {
+    let headers: [(HeaderName, &str); 3] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Listens, as soon as that can be had: without it everything else works all the same.
 async fn listen(at: SocketAddr) -> TcpListener {
     let mut is_told = false;
     loop {
-        match TcpListener::bind(at).await {
+        match bind(at).await {
             Ok(listener) => {
-                tracing::info!(%at, "HTTP: /healthz /readyz /metrics /v1/status /v1/addresses");
+                tracing::info!(%at, "HTTP: / /healthz /readyz /metrics /v1");
                 return listener;
             }
             Err(error) if !is_told => {
@@ -56,57 +102,62 @@ async fn listen(at: SocketAddr) -> TcpListener {
     }
 }
 
-/// What the speaker answers, if it does in time.
-async fn asked<A>(answer: impl Future<Output = Option<A>>) -> Result<A, Response> {
+/// A host without IPv6 has no `[::]`; all addresses that it has are meant.
+async fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(at).await {
+        Err(_) if at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await
+        }
+        bound => bound,
+    }
+}
+
+/// What somebody answers, if that is in time.
+async fn in_time<A>(answer: impl Future<Output = Option<A>>) -> Result<A, Response> {
     let answered = tokio::time::timeout(PATIENCE, answer).await.ok().flatten();
-    answered.ok_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "the speaker does not answer\n").into_response())
+    answered.ok_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response())
 }
 
-/// Whether the speaker works: neither the API server nor other nodes matter.
-async fn healthz(State(inspector): State<Inspector>) -> Result<&'static str, Response> {
-    asked(inspector.status()).await.map(|_| "ok\n")
+/// Whether it works: neither the API server nor other nodes matter.
+async fn healthz(State(asked): State<Asked>) -> Result<&'static str, Response> {
+    if let Some(speaker) = &asked.speaker {
+        in_time(speaker.status()).await?;
+    }
+    if let Some(controller) = &asked.controller {
+        in_time(async { Some(controller.status().await) }).await?;
+    }
+    Ok("ok\n")
 }
 
-/// Whether it answers for what it owns; what it waits for, if not.
-async fn readyz(State(inspector): State<Inspector>) -> Result<Response, Response> {
-    let status = asked(inspector.status()).await?;
-    if status.ready && status.waiting_for.is_empty() {
+/// Whether it does its work; what it waits for, if not.
+async fn readyz(State(asked): State<Asked>) -> Result<Response, Response> {
+    let mut waits = Vec::new();
+    if let Some(speaker) = &asked.speaker {
+        waits.extend(speaker::waits(&in_time(speaker.status()).await?));
+    }
+    if let Some(controller) = &asked.controller {
+        let status = in_time(async { Some(controller.status().await) }).await?;
+        waits.extend(controller::waits(&status));
+    }
+    if waits.is_empty() {
         return Ok("ok\n".into_response());
     }
-    let mut waits = status.waiting_for.join(" and ");
-    if waits.is_empty() {
-        "the speakers of other nodes".clone_into(&mut waits);
-    }
-    Ok((StatusCode::SERVICE_UNAVAILABLE, format!("waits for {waits}\n")).into_response())
+    Ok((StatusCode::SERVICE_UNAVAILABLE, format!("waits for {}\n", waits.join(" and "))).into_response())
 }
 
-async fn metrics(State(inspector): State<Inspector>) -> Result<Response, Response> {
-    let status = asked(inspector.status()).await?;
-    match metrics::text(&status) {
+async fn tell_metrics(State(asked): State<Asked>) -> Result<Response, Response> {
+    let known = in_time(metrics::Known::ask(&asked)).await?;
+    match known.text(&asked.metrics) {
         Ok(text) => Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()),
     }
 }
 
-async fn status(State(inspector): State<Inspector>) -> Result<Response, Response> {
-    asked(inspector.status()).await.map(|status| Json(status).into_response())
-}
-
-async fn addresses(State(inspector): State<Inspector>) -> Result<Response, Response> {
-    asked(inspector.addresses()).await.map(|addresses| Json(addresses).into_response())
-}
-
-async fn address(
-    State(inspector): State<Inspector>,
-    Path(address): Path<String>,
-) -> Result<Response, Response> {
-    let Ok(parsed) = address.parse::<IpAddr>() else {
-        let error = json!({"error": format!("{address:?} is no IP address")});
-        return Err((StatusCode::BAD_REQUEST, Json(error)).into_response());
-    };
-    let Some(explained) = asked(inspector.address(parsed)).await? else {
-        let error = json!({"error": format!("no Service has {parsed}")});
-        return Err((StatusCode::NOT_FOUND, Json(error)).into_response());
-    };
-    Ok(Json(explained).into_response())
+/// The page as it is now; with scripts it goes on by [`events`].
+async fn show(State(asked): State<Asked>, RawQuery(query): RawQuery) -> Result<Response, Response> {
+    let facts = in_time(Facts::ask(&asked)).await?;
+    let (policy, html) = page::whole(&facts, &Filter::of(query.as_deref()));
+    let policy = HeaderValue::from_str(&policy)
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response())?;
+    Ok(([(header::CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response())
 }

@@ -32,6 +32,7 @@ use self::files::Files;
 use self::show::{Show, note, warn};
 use crate::cli::RunArguments;
 use crate::exit::{Failure, Outcome};
+use crate::http::Asked;
 use crate::{host, http, logs, shutdown};
 
 /// How often the files are looked at.
@@ -66,8 +67,10 @@ async fn serve(arguments: &RunArguments) -> Outcome {
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn_local(show.clone().follow(store.client()));
+    let inspector = controller::Inspector::default();
     let settings = controller::Settings {
         identity: node.clone(),
+        inspector: inspector.clone(),
         lost_addresses: arguments.lost_addresses.into(),
         ..controller::Settings::default()
     };
@@ -83,13 +86,12 @@ async fn serve(arguments: &RunArguments) -> Outcome {
         tasks.spawn_local(check::run(arguments.checks.iter().cloned().collect(), says));
     }
     let is_answering = answering.is_some();
-    if !is_answering && arguments.http.is_some() {
-        warn("nothing is told over HTTP: nobody answers");
+    if let Some(at) = arguments.http {
+        let speaker = answering.as_ref().map(|answering| answering.inspector.clone());
+        let metrics = arguments.metrics.clone();
+        tasks.spawn_local(http::serve(at, Asked { speaker, controller: Some(inspector), metrics }));
     }
     if let Some(answering) = answering {
-        if let Some(at) = arguments.http {
-            tasks.spawn_local(http::serve(at, answering.inspector.clone()));
-        }
         tasks.spawn_local(answering.run(store.client(), beside, stopped));
     }
     if let Some(path) = &arguments.control {

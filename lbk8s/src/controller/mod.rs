@@ -15,11 +15,12 @@ mod rival;
 mod shown;
 mod status;
 mod strangers;
+pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-pub use edge::{Settings, run};
+pub use edge::{ControllerStatus, Counted, Inspector, Settings, run};
 use lbcore::allocator::Claim;
 use lbcore::{
     Allocator, Avoided, Decision, Family, LostAddresses, PoolProblem, PoolSpec, ServiceKey, Unreadable,

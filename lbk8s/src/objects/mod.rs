@@ -104,7 +104,7 @@ pub enum Severity {
 
 /// Something that is wrong with an object. If it is an error, the object, or the part of it that the message
 /// names, is not in force as written; what was in force before stays.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[error("{object}: {path}: {message}")]
 pub struct Problem {
     /// The object at fault.
@@ -118,6 +118,7 @@ pub struct Problem {
     /// What was found, what was expected, and what to do.
     pub message: String,
     /// The faulty part of the field's text, in bytes, if it is not the whole: first and behind the last.
+    #[serde(skip)]
     pub span: Option<(usize, usize)>,
 }
 

@@ -8,6 +8,8 @@ use lbcore::ownership::claims::Cause;
 
 /// Owners that are remembered of each address.
 const REMEMBERED: usize = 16;
+/// Moves that are remembered of all addresses together.
+const MOVES: usize = 200;
 
 /// An owner, from one moment on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +24,23 @@ pub struct Tenure {
     pub why: Option<Cause>,
 }
 
+/// An address that has another owner than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The address.
+    pub address: IpAddr,
+    /// Who answered before; none if nobody claimed it then.
+    pub from: Option<String>,
+    /// Who does since.
+    pub to: Tenure,
+}
+
 /// The owners of all addresses, as one speaker has heard of them.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     of: BTreeMap<IpAddr, VecDeque<Tenure>>,
     moves: u64,
+    lately: VecDeque<Move>,
 }
 
 impl History {
@@ -47,11 +61,19 @@ impl History {
             return;
         }
         self.moves += u64::from(known.is_some_and(|last| last.owner.is_some() && last.owner != owner));
+        let tenure = Tenure { since: now, owner, epoch, why };
+        if let Some(last) = known.filter(|last| last.owner != tenure.owner) {
+            let from = last.owner.clone();
+            if self.lately.len() == MOVES {
+                self.lately.pop_front();
+            }
+            self.lately.push_back(Move { address, from, to: tenure.clone() });
+        }
         let tenures = self.of.entry(address).or_default();
         if tenures.len() == REMEMBERED {
             tenures.pop_front();
         }
-        tenures.push_back(Tenure { since: now, owner, epoch, why });
+        tenures.push_back(tenure);
     }
 
     pub(super) fn forget(&mut self, address: IpAddr) {
@@ -61,6 +83,12 @@ impl History {
     /// The owners of an address, the last one last.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &Tenure> {
         self.of.get(&address).into_iter().flatten()
+    }
+
+    /// The moves of all addresses, the last one last: up to 200 of them. An address that is given back moves no more.
+    #[must_use]
+    pub fn lately(&self) -> impl DoubleEndedIterator<Item = &Move> {
+        self.lately.iter()
     }
 
     /// How often an address lost its owner, since this speaker began.
@@ -88,6 +116,8 @@ mod tests {
         let seen: Vec<_> = history.of(address).map(|it| (it.since, it.owner.as_deref(), it.epoch)).collect();
         assert_eq!(seen, [(second(2), Some("a"), 1), (second(4), Some("b"), 2), (second(6), None, 0)]);
         assert_eq!(history.moves(), 2);
+        let moves: Vec<_> = history.lately().map(|it| (it.from.as_deref(), it.to.owner.as_deref())).collect();
+        assert_eq!(moves, [(Some("a"), Some("b")), (Some("b"), None)]);
         for at in 7..100 {
             history.note(address, Some(("a".to_owned(), at)), None, second(at));
         }

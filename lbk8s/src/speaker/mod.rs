@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use edge::{
-    Beside, Counted, Durations, Inspector, InterfaceView, MemberView, Members, Questions, Settings,
-    SpeakerStatus, State, Wiring, Word, World, inspector, run,
+    Beside, ConflictView, Counted, FramesView, Inspector, InterfaceView, MemberView, Members, Questions,
+    Settings, SpeakerStatus, State, WireView, Wiring, Word, World, inspector, run,
 };
 use lbcore::ownership::claims::{Cause, Failback};
 use lbcore::ownership::{Apart, Interface, Nobody};

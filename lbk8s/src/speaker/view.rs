@@ -11,7 +11,7 @@ use lbcore::{Ownership, Reach, ServiceKey};
 use serde::Serialize;
 
 use super::Speaker;
-use super::history::Tenure;
+use super::history::{Move, Tenure};
 
 /// An address, and who answers for it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +33,10 @@ pub struct AddressView {
     pub here: bool,
     /// The interfaces on which this node does.
     pub interfaces: Vec<String>,
+    /// The pool it is from.
+    pub pool: Option<String>,
+    /// Why nobody answers, if so.
+    pub nobody: Option<String>,
 }
 
 /// A reason: a stable word for machines, with what belongs to it, and the same for people.
@@ -52,10 +56,6 @@ pub struct AddressExplained {
     /// Who answers.
     #[serde(flatten)]
     pub view: AddressView,
-    /// The pool it is from.
-    pub pool: Option<String>,
-    /// Why nobody answers, if so.
-    pub nobody: Option<String>,
     /// Why each family of its Service has its own owner, if so.
     pub apart: Option<String>,
     /// The nodes that can answer, best first.
@@ -115,11 +115,26 @@ pub struct TenureView {
     pub why: Option<Why>,
 }
 
+/// An address that has another owner than before.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MoveView {
+    /// The address.
+    pub address: IpAddr,
+    /// When this speaker heard of it.
+    pub at: Timestamp,
+    /// Who answered before; none if nobody did.
+    pub from: Option<String>,
+    /// Who does since; none if nobody does.
+    pub to: Option<String>,
+    /// Why that one took it, as it said itself.
+    pub why: Option<Why>,
+}
+
 fn why(cause: &Cause) -> Why {
     Why { cause: cause.clone(), text: cause.to_string() }
 }
 
-fn moment(began: Timestamp, since: Duration) -> Timestamp {
+pub(super) fn moment(began: Timestamp, since: Duration) -> Timestamp {
     let since = SignedDuration::try_from(since).unwrap_or_default();
     began.checked_add(since).unwrap_or(began)
 }
@@ -152,6 +167,8 @@ impl Speaker {
             why: last.and_then(|last| last.why.as_ref()).map(why),
             here: self.owns(address),
             interfaces: Vec::new(),
+            pool: self.announced(address).map(|announced| announced.pool),
+            nobody: ownership.nobody.as_ref().map(ToString::to_string),
         }
     }
 
@@ -186,8 +203,6 @@ impl Speaker {
         };
         Some(AddressExplained {
             view: self.view_of(&ownership, began),
-            pool: self.announced(address).map(|announced| announced.pool),
-            nobody: ownership.nobody.as_ref().map(ToString::to_string),
             apart: ownership.apart.map(|apart| apart.to_string()),
             candidates: ownership.candidates.iter().map(candidate).collect(),
             passed_over: ownership.passed_over.iter().map(passed_over).collect(),
@@ -195,9 +210,28 @@ impl Speaker {
         })
     }
 
+    /// The moves that this speaker has heard of lately, the last one first.
+    #[must_use]
+    pub fn moved(&self, began: Timestamp) -> Vec<MoveView> {
+        let view = |it: &Move| MoveView {
+            address: it.address,
+            at: moment(began, it.to.since),
+            from: it.from.clone(),
+            to: it.to.owner.clone(),
+            why: it.to.why.as_ref().map(why),
+        };
+        self.team.iter().flat_map(|team| team.history.lately().rev()).map(view).collect()
+    }
+
     /// All addresses of Services.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.users.keys().copied()
+    }
+
+    /// How many addresses nobody answers for.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.orphans.len()
     }
 
     /// How many addresses each node answers for, where speakers listen to each other.

@@ -19,6 +19,8 @@ pub(super) struct Held {
     pub(super) told: Option<BTreeSet<u32>>,
     /// The kernel answers for it too.
     pub(super) kernel: Option<KernelAnswer>,
+    /// Frames that told of it without being asked.
+    pub(super) announced: u64,
 }
 
 /// What is done for an address.
@@ -36,7 +38,7 @@ pub(super) enum Mode {
 
 impl Held {
     pub(super) fn new(rule: Rule, mode: Mode) -> Self {
-        Self { rule, mode, at: BTreeSet::new(), told: None, kernel: None }
+        Self { rule, mode, at: BTreeSet::new(), told: None, kernel: None, announced: 0 }
     }
 
     /// Whether it is answered, for now or for good.

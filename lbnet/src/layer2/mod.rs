@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use self::serve::Loop;
-pub use self::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
+pub use self::snapshot::{AddressCounters, Conflict, InterfaceSnapshot, Snapshot};
 use crate::conflict::Policy;
 use crate::host::KernelAnswer;
 use crate::interface::Unusable;
@@ -261,10 +261,10 @@ impl Layer2 {
     }
 
     /// What is answered where right now. Empty if the thread has ended.
-    pub async fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> impl Future<Output = Snapshot> + Send + use<> {
         let (ask, answer) = oneshot::channel();
         self.send(Command::Snapshot(ask));
-        answer.await.unwrap_or_default()
+        async { answer.await.unwrap_or_default() }
     }
 
     fn send(&self, command: Command) {

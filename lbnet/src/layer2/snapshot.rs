@@ -27,6 +27,17 @@ pub struct Snapshot {
     pub kernel_answers: Vec<KernelAnswer>,
     /// Frames sent without being asked: announcements and probes.
     pub announced: u64,
+    /// What was counted of each address that is answered.
+    pub counted: BTreeMap<IpAddr, AddressCounters>,
+}
+
+/// What was counted of an address since it was last handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AddressCounters {
+    /// ARP requests and neighbour solicitations that were answered.
+    pub answered: u64,
+    /// Frames that told of it without being asked.
+    pub announced: u64,
 }
 
 /// One interface that answers.

@@ -48,6 +48,8 @@ struct Entry {
     probed: bool,
     /// Whether it may turn out that it is not.
     tentative: bool,
+    /// How many ARP requests and neighbour solicitations for it were answered.
+    answered: u64,
     askers: Askers,
 }
 
@@ -119,6 +121,22 @@ pub enum Drop {
     /// An echo request, and echo is not answered here.
     #[error("echo is not answered here")]
     NoEcho,
+}
+
+impl Drop {
+    /// A short, stable word for machines, in the form of a metric's label.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::NotRequest => "not_request",
+            Self::OtherStation => "other_station",
+            Self::Own => "own",
+            Self::ForeignTarget => "foreign_target",
+            Self::OtherInterface => "other_interface",
+            Self::NoEcho => "no_echo",
+        }
+    }
 }
 
 /// Bytes that a buffer for answers has at least. An echo needs as many as its request.
@@ -215,6 +233,7 @@ impl Responder {
         let entry = self.answering(address, port)?;
         entry.askers.note(port.index, request.sender_mac, request.sender_ip.into(), now);
         let bytes = buffer.first_chunk_mut::<ARP_FRAME_LEN>().ok_or(Malformed::TooLong)?;
+        entry.answered += 1;
         request.reply_from(port.mac).emit(bytes);
         Ok(Answered { kind: Kind::Arp, address, length: ARP_FRAME_LEN })
     }
@@ -260,6 +279,7 @@ impl Responder {
         let entry = self.answering(address, port)?;
         entry.askers.note(port.index, station, asked.source_ip.into(), now);
         let bytes = buffer.first_chunk_mut::<NDP_FRAME_LEN>().ok_or(Malformed::TooLong)?;
+        entry.answered += 1;
         let overrides = !entry.tentative;
         let length = Advertisement { overrides, ..asked.answer_from(port.mac) }.emit(bytes);
         Ok(Answered { kind: Kind::Ndp, address, length })
@@ -308,6 +328,12 @@ impl Responder {
     pub fn askers(&self, address: IpAddr, interface: u32) -> impl Iterator<Item = &Asker> {
         let askers = self.view.get(&address).map(|entry| entry.askers.iter());
         askers.into_iter().flatten().filter(move |asker| asker.interface == interface)
+    }
+
+    /// How many ARP requests and neighbour solicitations for an address of ours were answered.
+    #[must_use]
+    pub fn answered(&self, address: IpAddr) -> u64 {
+        self.view.get(&address).map(|entry| entry.answered).unwrap_or_default()
     }
 
     /// Forgets the counters of an interface that is gone; another may come with its index.

@@ -1,5 +1,6 @@
 //! The edge of the controller: watches, writes, and tries again.
 
+mod inspect;
 mod kept;
 mod watches;
 mod writes;
@@ -15,7 +16,11 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use lbcore::{LostAddresses, ServiceKey};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use self::inspect::Question;
+pub use self::inspect::{ControllerStatus, Counted, Inspector};
 use self::kept::Kept;
 use self::watches::{Heard, WATCHES, watches};
 use self::writes::{Trouble, Written, look_again, pause, put, put_memory};
@@ -42,6 +47,8 @@ pub struct Settings {
     pub follow_config_map: FollowConfigMap,
     /// Whether addresses are given while MetalLB's controller runs.
     pub beside_metallb: bool,
+    /// Where questions come from, if anybody asks.
+    pub inspector: Inspector,
 }
 
 impl Default for Settings {
@@ -53,6 +60,7 @@ impl Default for Settings {
             lost_addresses: LostAddresses::Keep,
             follow_config_map: FollowConfigMap::default(),
             beside_metallb: false,
+            inspector: Inspector::default(),
         }
     }
 }
@@ -94,7 +102,7 @@ struct Running<N> {
     progress: Progress,
     kept: Kept,
     recorder: Recorder,
-    writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, Written)>>,
+    writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, Written, Duration)>>,
     writing: BTreeSet<ServiceKey>,
     /// Those of them that are to be looked at again when their write or their pause ends.
     again: BTreeSet<ServiceKey>,
@@ -110,6 +118,9 @@ struct Running<N> {
     looks: FuturesUnordered<BoxFuture<'static, Option<Box<Service>>>>,
     /// Whether MetalLB's webhook is there, if that can be found out.
     webhook: FuturesUnordered<BoxFuture<'static, Option<bool>>>,
+    questions: mpsc::Receiver<Question>,
+    began: Timestamp,
+    counted: Counted,
 }
 
 impl<N: FnMut(&Notice)> Running<N> {
@@ -123,6 +134,9 @@ impl<N: FnMut(&Notice)> Running<N> {
             kept: Kept::new(&client, &settings.namespace),
             recorder: Recorder::new(client.clone(), "metallb-controller", settings.identity.clone()),
             webhook: [webhook_is_left(client.clone(), Duration::ZERO).boxed()].into_iter().collect(),
+            questions: settings.inspector.open(),
+            began: Timestamp::now(),
+            counted: Counted::default(),
             client,
             settings,
             notice,
@@ -144,12 +158,19 @@ impl<N: FnMut(&Notice)> Running<N> {
         self.controller.advance(Timestamp::now().as_microsecond());
         let deadline = self.controller.deadline();
         tokio::select! {
-            Some(told) = self.watches.next() => self.hear(told),
+            Some(told) = self.watches.next() => {
+                let began = Instant::now();
+                self.hear(told);
+                self.counted.reconciles.add(began.elapsed());
+            }
             Some(key) = self.pauses.next() => {
                 self.is_free(&key);
                 self.controller.retry(&key);
             }
-            Some((key, written)) = self.writes.next() => self.on_written(key, written),
+            Some((key, written, took)) = self.writes.next() => {
+                self.counted.written.add(took);
+                self.on_written(key, written);
+            }
             Some(()) = self.events.next() => {}
             Some((pool, written)) = self.memory.next() => {
                 if !written {
@@ -168,6 +189,7 @@ impl<N: FnMut(&Notice)> Running<N> {
                     self.apply(Change::Leftover(Leftover::webhook(), left));
                 }
             }
+            Some(question) = self.questions.recv() => self.answer(question),
             () = until(deadline) => {}
         }
     }
@@ -214,6 +236,7 @@ impl<N: FnMut(&Notice)> Running<N> {
     fn on_written(&mut self, key: ServiceKey, written: Written) {
         match written {
             Written::Done(service, events) => {
+                self.counted.writes += 1;
                 self.troubles.remove(&key);
                 self.is_free(&key);
                 let view = ServiceView::read(&service, &self.settings.class);
@@ -222,6 +245,7 @@ impl<N: FnMut(&Notice)> Running<N> {
                 self.untold.extend(events);
             }
             Written::Changed(service) => {
+                self.counted.conflicts += 1;
                 let trouble = self.troubles.entry(key.clone()).or_default();
                 self.pauses.push(pause(key, trouble.next_pause()).boxed());
                 let view = ServiceView::read(&service, &self.settings.class);
@@ -233,6 +257,7 @@ impl<N: FnMut(&Notice)> Running<N> {
                 self.is_free(&key);
             }
             Written::Failed(error) => {
+                self.counted.failures += 1;
                 let trouble = self.troubles.entry(key.clone()).or_default();
                 self.pauses.push(pause(key.clone(), trouble.next_pause()).boxed());
                 if trouble.last != error {
@@ -261,6 +286,7 @@ impl<N: FnMut(&Notice)> Running<N> {
     fn tell(&mut self) {
         for news in self.controller.notices() {
             (self.notice)(&news);
+            self.counted.note(&news);
             // What an object says of itself already was told before this process began.
             let is_old = matches!(&news, Notice::Problem(problem) if self.kept.shows(problem));
             self.untold.extend(event(&news).filter(|_| !is_old));
@@ -273,7 +299,7 @@ impl<N: FnMut(&Notice)> Running<N> {
         {
             // A second write of a Service waits for the first one's outcome.
             if self.writing.insert(write.key.clone()) {
-                self.writes.push(put(self.client.clone(), write).boxed());
+                self.writes.push(timed(put(self.client.clone(), write)).boxed());
             } else {
                 self.again.insert(write.key);
             }
@@ -300,6 +326,13 @@ impl<N: FnMut(&Notice)> Running<N> {
             self.events.push(async move { recorder.send(event).await }.boxed());
         }
     }
+}
+
+/// A write, and how long it took.
+async fn timed(write: impl Future<Output = (ServiceKey, Written)>) -> (ServiceKey, Written, Duration) {
+    let began = Instant::now();
+    let (key, written) = write.await;
+    (key, written, began.elapsed())
 }
 
 /// Waits until a moment, in microseconds since the Unix epoch.

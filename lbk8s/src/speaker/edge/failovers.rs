@@ -5,49 +5,38 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lbcore::ownership::claims::Cause;
-use serde::Serialize;
 use tokio::time::Instant;
 
-/// The upper ends of the classes in which durations are counted, in milliseconds.
-const UP_TO: [u64; 10] = [50, 100, 200, 300, 400, 500, 750, 1000, 2000, 5000];
+use crate::durations::Durations;
 
-/// Durations, counted by class.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Durations {
-    /// How many there were.
-    pub count: u64,
-    /// All together, in seconds.
-    pub seconds: f64,
-    /// The longest, in seconds.
-    pub longest: f64,
-    /// How many lasted up to so many seconds; what lasted longer is in `count` alone.
-    pub up_to: Vec<(f64, u64)>,
-}
-
-impl Durations {
-    fn add(&mut self, duration: Duration) {
-        if self.up_to.is_empty() {
-            self.up_to = UP_TO.map(|end| (Duration::from_millis(end).as_secs_f64(), 0)).to_vec();
-        }
-        let seconds = duration.as_secs_f64();
-        self.count += 1;
-        self.seconds += seconds;
-        self.longest = self.longest.max(seconds);
-        for (end, count) in &mut self.up_to {
-            *count += u64::from(seconds <= *end);
-        }
-    }
-}
+/// The upper ends of the classes in which durations are counted.
+const UP_TO: [Duration; 10] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
+    Duration::from_millis(500),
+    Duration::from_millis(750),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
 
 /// Follows addresses from the death of their owner to this node's first answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Failovers {
     /// When those that died were heard last.
     heard: BTreeMap<String, Instant>,
     /// Addresses that are about to be answered here, and when their owner was heard last.
     taken: BTreeMap<IpAddr, Instant>,
     durations: Durations,
+}
+
+impl Default for Failovers {
+    fn default() -> Self {
+        Self { heard: BTreeMap::new(), taken: BTreeMap::new(), durations: Durations::up_to(&UP_TO) }
+    }
 }
 
 impl Failovers {

@@ -11,8 +11,10 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Running;
-use super::failovers::Durations;
-use crate::speaker::view::{AddressExplained, AddressView};
+use super::wire_view::WireView;
+use crate::Problem;
+use crate::durations::Durations;
+use crate::speaker::view::{AddressExplained, AddressView, MoveView};
 
 /// Questions that wait: whoever asks faster than they are answered waits.
 const WAITING: usize = 16;
@@ -50,6 +52,7 @@ pub(super) enum Question {
     Status(oneshot::Sender<SpeakerStatus>),
     Addresses(oneshot::Sender<Vec<AddressView>>),
     Address(IpAddr, oneshot::Sender<Option<AddressExplained>>),
+    Moves(oneshot::Sender<Vec<MoveView>>),
 }
 
 impl Inspector {
@@ -67,6 +70,11 @@ impl Inspector {
     /// All addresses of Services, and who answers for each; nothing if the speaker has ended.
     pub async fn addresses(&self) -> Option<Vec<AddressView>> {
         self.ask(Question::Addresses).await
+    }
+
+    /// The moves that the speaker has heard of lately, the last one first; nothing if it has ended.
+    pub async fn moves(&self) -> Option<Vec<MoveView>> {
+        self.ask(Question::Moves).await
     }
 
     /// All that is known of an address: nothing inside if no Service has it, and nothing at all if the speaker has ended.
@@ -113,8 +121,14 @@ pub struct SpeakerStatus {
     pub addresses: usize,
     /// For how many of them this node answers.
     pub owned: usize,
+    /// For how many of them nobody does, because no node can.
+    pub unanswered: usize,
+    /// What is wrong with the configuration, as far as this speaker reads it.
+    pub problems: Vec<Problem>,
     /// What was counted.
     pub counted: Counted,
+    /// What it has answered and announced.
+    pub wire: WireView,
 }
 
 /// An interface that can answer.
@@ -191,8 +205,10 @@ impl Running {
         match question {
             Question::Status(answer) => {
                 let mut status = self.status();
-                let snapshot = self.together.snapshot();
+                let (snapshot, wire) = (self.together.snapshot(), self.layer2.snapshot());
+                let (start, began) = (self.start, self.began);
                 let reply = async move {
+                    status.wire = WireView::of(wire.await, start, began);
                     if let Some(snapshot) = snapshot {
                         fill_in(&mut status, snapshot.await);
                     }
@@ -212,6 +228,7 @@ impl Running {
                 });
                 let _ = answer.send(explained);
             }
+            Question::Moves(answer) => drop(answer.send(self.speaker.moved(self.began))),
         }
     }
 
@@ -275,6 +292,9 @@ impl Running {
             members: others.map(|node| member((node, self.speaker.hears(node)))).collect(),
             addresses: self.speaker.addresses().count(),
             owned: self.speaker.owned().count(),
+            unanswered: self.speaker.unanswered(),
+            problems: self.speaker.problems().into_iter().chain(self.exclude_problem.clone()).collect(),
+            wire: WireView::default(),
             counted: Counted {
                 moves: self.speaker.moves(),
                 overlaps: self.overlaps.count,

@@ -10,6 +10,7 @@ mod memory;
 mod statuses;
 mod together;
 mod watches;
+mod wire_view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -28,7 +29,6 @@ use tokio::time::Instant;
 
 use self::effects::carry_out;
 use self::facts::Facts;
-pub use self::failovers::Durations;
 use self::failovers::Failovers;
 use self::inspect::Overlaps;
 pub use self::inspect::{
@@ -40,6 +40,7 @@ pub use self::memory::State;
 use self::statuses::Says as Status;
 use self::together::Together;
 use self::watches::{Heard, WATCHES, watches};
+pub use self::wire_view::{ConflictView, FramesView, WireView};
 use super::on_wire::OnWire;
 use super::team::{REBALANCE, Record};
 use super::{Change, Effect, Rules, Speaker};

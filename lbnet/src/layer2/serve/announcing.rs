@@ -69,8 +69,16 @@ impl Loop {
         let broadcast = self.tell_everybody(port, address);
         let told = if to_askers { self.tell_askers(port, address, now) } else { 0 };
         self.shared.announcer().spend(told);
-        self.announced += u64::from(broadcast + told);
+        self.count_announced(address, broadcast + told);
         broadcast
+    }
+
+    /// Counts frames that tell of an address.
+    pub(super) fn count_announced(&mut self, address: IpAddr, frames: u32) {
+        self.announced += u64::from(frames);
+        if let Some(held) = self.held.get_mut(&address) {
+            held.announced += u64::from(frames);
+        }
     }
 
     pub(super) fn tell_everybody(&self, Port { index, mac }: Port, address: IpAddr) -> u32 {

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use super::Loop;
 use crate::Counters;
-use crate::layer2::snapshot::{Conflict, InterfaceSnapshot, Snapshot};
+use crate::layer2::snapshot::{AddressCounters, Conflict, InterfaceSnapshot, Snapshot};
 
 impl Loop {
     pub(super) fn snapshot(&self, counters: &BTreeMap<u32, Counters>) -> Snapshot {
+        let counted = self.held.iter().filter(|(_, held)| held.is_answered()).map(|(address, held)| {
+            // Locked for each by itself: whoever is asked meanwhile does not wait.
+            let answered = self.shared.responder().answered(*address);
+            (*address, AddressCounters { answered, announced: held.announced })
+        });
         let answering = self.held.iter().filter(|(_, held)| held.is_answered());
         let interfaces = self.ports.iter().map(|(index, name, mac, filters)| {
             let counters = counters.get(&index).cloned().unwrap_or_default();
@@ -30,6 +35,7 @@ impl Loop {
             conflicts: conflicts.collect(),
             kernel_answers: self.held.values().filter_map(|held| held.kernel.clone()).collect(),
             announced: self.announced,
+            counted: counted.collect(),
         }
     }
 }
