@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Result;
 use crate::cluster::{Cluster, lbd};
@@ -76,14 +77,13 @@ pub(crate) struct Shell {
 
 impl Shell {
     pub(crate) fn new(cluster: &Cluster) -> Result<Self> {
+        // Another shell's files are not this one's.
+        static SHELLS: AtomicU32 = AtomicU32::new(0);
         let Plane::Real(real) = &cluster.plane else { return Err("it runs on the real one only".into()) };
         let tools = std::env::var_os(TOOLS).map(PathBuf::from);
         let tools = tools
             .ok_or_else(|| format!("{TOOLS} does not say where helm is: use e2e/run, which builds it"))?;
-        let folder = cluster.folder().join("shell");
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
-        }
+        let folder = cluster.folder().join(format!("shell-{}", SHELLS.fetch_add(1, Ordering::Relaxed)));
         let programs = folder.join("bin");
         std::fs::create_dir_all(&programs)?;
         for (name, program) in
