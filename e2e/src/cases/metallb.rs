@@ -16,6 +16,7 @@ use crate::wait::until;
 use crate::worlds::{one_pool, served};
 use objects::NAMESPACE;
 pub(super) use objects::{account, controller_pod, owned, speaker_pod, webhook, workload};
+pub(super) use taken_out::its_pods_end;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

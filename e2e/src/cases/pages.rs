@@ -8,7 +8,7 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use super::allowed;
-use super::metallb::{account, controller_pod, owned, speaker_pod, workload};
+use super::metallb::{account, controller_pod, its_pods_end, owned, speaker_pod, workload};
 use crate::Result;
 use crate::case::{Case, case};
 use crate::cluster::Cluster;
@@ -112,9 +112,7 @@ async fn old_metallb(cluster: &mut Cluster) -> Result {
     allowed(cluster).await?;
     cluster.start().await?;
     page.run("Take MetalLB's workloads away").await?;
-    for pod in ["controller", "speaker-n2"] {
-        cluster.delete("Pod", &format!("metallb-system/{pod}")).await?;
-    }
+    its_pods_end(cluster).await?;
     all_served(cluster, &addresses).await?;
     page.run("Look").await?;
     page.run("Today's objects").await?;

@@ -220,7 +220,7 @@ async fn pools(cluster: &Cluster) -> Result<Vec<(Value, Value, Value)>> {
 }
 
 /// The part of kubelets: a pod that was told to end is gone. Whose owner goes is told so by Kubernetes itself.
-async fn its_pods_end(cluster: &Cluster) -> Result {
+pub(in crate::cases) async fn its_pods_end(cluster: &Cluster) -> Result {
     until("MetalLB's pods have ended", async || {
         let pods = cluster.list("Pod").await?.into_iter();
         let left: Vec<Value> = pods.filter(|pod| pod["metadata"]["labels"]["app"] == "metallb").collect();
