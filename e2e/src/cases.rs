@@ -8,6 +8,7 @@ mod configuration_state;
 mod definitions;
 mod dual_stack;
 mod faults;
+mod install;
 mod interface_selector;
 mod l2;
 mod lost_pools;
@@ -15,6 +16,7 @@ mod metallb;
 mod metrics;
 mod migration;
 mod node_selector;
+mod pages;
 mod pool_choice;
 mod pool_request;
 mod pool_status;
@@ -28,7 +30,11 @@ mod spread;
 mod taken;
 mod two_lans;
 
+use crate::Result;
 use crate::case::Case;
+use crate::cluster::Cluster;
+use crate::page::Shell;
+use crate::wait::until;
 
 /// All of them.
 #[must_use]
@@ -57,8 +63,10 @@ pub fn all() -> Vec<Case> {
         ("definitions", definitions::cases()),
         ("api", api::cases()),
         ("rights", rights::cases()),
+        ("install", install::cases()),
         ("migration", migration::cases()),
         ("metallb", metallb::cases()),
+        ("pages", pages::cases()),
         ("beyond", beyond::cases()),
         ("faults", faults::cases()),
     ];
@@ -66,4 +74,20 @@ pub fn all() -> Vec<Case> {
         .into_iter()
         .flat_map(|(module, cases)| cases.into_iter().map(move |case| case.within(module)))
         .collect()
+}
+
+/// Waits until our kinds are served, and our accounts may do what their roles say.
+async fn allowed(cluster: &Cluster) -> Result {
+    let shell = Shell::new(cluster)?;
+    for account in ["lbd-controller", "lbd-speaker"] {
+        for what in ["list nodes", "list ipaddresspools.metallb.io -n metallb-system"] {
+            let question =
+                format!("kubectl auth can-i {what} --as system:serviceaccount:metallb-system:{account}");
+            until(&question, async || shell.run(&question).await.map(drop)).await?;
+        }
+    }
+    for kind in ["IPAddressPool", "L2Advertisement", "ServiceL2Status", "ConfigurationState"] {
+        until(&format!("{kind} is served"), async || cluster.list(kind).await.map(drop)).await?;
+    }
+    Ok(())
 }

@@ -26,6 +26,7 @@
 //! | [`case`] | a behaviour, and what it needs |
 //! | [`suite`] | all cases, run on either |
 //! | `laws` | what holds after every trouble |
+//! | `page` | pages of the documentation whose commands are tried |
 //! | `worlds` | what many cases begin with |
 //! | [`cases`] | the cases |
 
@@ -36,6 +37,7 @@ pub mod daemon;
 pub mod embedded;
 mod laws;
 pub mod object;
+mod page;
 pub mod plane;
 pub mod reached;
 pub mod real;

@@ -14,8 +14,9 @@ use crate::object::service;
 use crate::plane::Kind;
 use crate::wait::until;
 use crate::worlds::{one_pool, served};
-pub(super) use objects::webhook;
-use objects::{NAMESPACE, controller_pod, speaker_pod};
+use objects::NAMESPACE;
+pub(super) use objects::{account, controller_pod, owned, speaker_pod, webhook, workload};
+pub(super) use taken_out::its_pods_end;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -24,7 +24,7 @@ fn template(component: &str, grace: u32) -> Value {
 }
 
 /// The Deployment `controller` or the DaemonSet `speaker`, or the `ReplicaSet` of the first.
-pub(super) fn workload(kind: &str, component: &str) -> Object {
+pub(in crate::cases) fn workload(kind: &str, component: &str) -> Object {
     let selector = json!({"matchLabels": {"app": "metallb", "component": component}});
     let workload = object("apps/v1", kind, component).label("component", component);
     workload.spec("selector", selector).spec("template", template(component, grace(component)))
@@ -35,7 +35,7 @@ fn grace(component: &str) -> u32 {
     if component == "speaker" { 2 } else { 0 }
 }
 
-pub(super) fn account(component: &str) -> Object {
+pub(in crate::cases) fn account(component: &str) -> Object {
     object("v1", "ServiceAccount", component)
 }
 
@@ -56,16 +56,16 @@ fn pod(component: &str, name: &str, node: &str) -> Object {
     .spec("nodeName", json!(node))
 }
 
-pub(super) fn controller_pod(node: &str) -> Object {
+pub(in crate::cases) fn controller_pod(node: &str) -> Object {
     pod("controller", "controller", node)
 }
 
-pub(super) fn speaker_pod(node: &str) -> Object {
+pub(in crate::cases) fn speaker_pod(node: &str) -> Object {
     pod("speaker", &format!("speaker-{node}"), node)
 }
 
 /// The same, owned by an object that was made.
-pub(super) fn owned(mut object: Object, owner: &Value) -> Object {
+pub(in crate::cases) fn owned(mut object: Object, owner: &Value) -> Object {
     object.0["metadata"]["ownerReferences"] = json!([{
         "apiVersion": owner["apiVersion"], "kind": owner["kind"],
         "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"],

@@ -1,5 +1,5 @@
-//! A cluster with all of MetalLB in it, taken over as `docs/migration.md` has it: ours is applied and waits, then
-//! MetalLB's workloads and its webhook are deleted, and nothing else.
+//! A cluster with all of MetalLB in it, taken over by the commands of `docs/migration/metallb.md`: ours is applied and waits,
+//! then MetalLB's workloads and its webhook are deleted, and nothing else. And back again.
 
 use std::panic::AssertUnwindSafe;
 
@@ -10,11 +10,13 @@ use super::objects::{
     FOREIGN, NAMESPACE, account, controller_pod, definition, l2_status, owned, speaker_pod, webhook,
     webhook_service, workload,
 };
-use super::witness::{Witness, shown};
+use super::witness::{Shown, Witness, shown};
 use super::{says, state_says};
 use crate::Result;
+use crate::cases::allowed;
 use crate::cluster::{Before, Cluster};
 use crate::object::{Object, advertisement, pool, service};
+use crate::page::Page;
 use crate::plane::Plane;
 use crate::seen::addresses;
 use crate::wait::until;
@@ -52,21 +54,27 @@ async fn migrate(cluster: &mut Cluster, before: &mut Vec<Before>) -> Result {
     let as_it_was = shown(&cluster.list("Service").await?);
     let witness = Witness::start(cluster.client()).await?;
 
-    apply(cluster).await?;
+    let mut page = Page::read(cluster, "migration/metallb.md")?;
+    page.has("metallb.yaml", &manifest())?;
+    page.run("Before").await?;
+    page.run("Apply lbd first").await?;
+    allowed(cluster).await?;
     cluster.start().await?;
     says(cluster, "controller", "lbd gives no addresses until it is gone").await?;
     state_says(cluster, "lbd answers for none until it is gone", 3).await?;
     cluster.unanswered("192.168.3.207".parse()?).await?;
 
-    kubectl(cluster, "-n metallb-system delete deployment controller").await?;
-    kubectl(cluster, "-n metallb-system delete daemonset speaker").await?;
+    page.run("Take MetalLB's workloads away, and nothing else").await?;
     its_pods_end(cluster).await?;
     says(cluster, "controller", "nobody serves it").await?;
     let grown = json!({"addresses": [POOL, "fd00:3::f0/124", "192.168.3.219/32"]});
     let refused = cluster.change("IPAddressPool", "default", grown.clone()).await;
     let refused = refused.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(refused.contains("webhook"), "{refused}");
-    kubectl(cluster, "delete validatingwebhookconfiguration metallb-webhook-configuration").await?;
+    page.run("Its webhook has to go").await?;
+    cluster.create(&record_of_helm()).await?;
+    let releases = page.run("Let Helm forget MetalLB").await?;
+    assert!(!releases.contains("metallb "), "{releases}");
 
     for name in &names {
         for address in addresses(&cluster.get("Service", name).await?) {
@@ -87,9 +95,54 @@ async fn migrate(cluster: &mut Cluster, before: &mut Vec<Before>) -> Result {
     assert_eq!(there, as_it_was.keys().collect::<Vec<_>>(), "the same Services, by their identities");
     assert_eq!(self::pools(cluster).await?, pools, "pools and advertisements are as they were");
 
+    let looked = page.run("Look").await?;
+    assert!(looked.contains("192.168.3.207") && looked.contains("speaker-n3"), "{looked}");
+
     cluster.change("IPAddressPool", "default", grown).await?;
     cluster.create(&service("new").annotation("metallb.io/loadBalancerIPs", "192.168.3.219")).await?;
-    cluster.shows("new", &["192.168.3.219"]).await
+    cluster.shows("new", &["192.168.3.219"]).await?;
+    and_back(cluster, &mut page, &as_it_was).await
+}
+
+/// The pools are lost and come back, and then MetalLB does.
+async fn and_back(cluster: &mut Cluster, page: &mut Page, as_it_was: &Shown) -> Result {
+    let pools = pools(cluster).await?.len();
+    for pool in ["default", "reserved"] {
+        cluster.delete("IPAddressPool", pool).await?;
+    }
+    page.run("If the pools are gone all the same").await?;
+    cluster.caught_up().await?;
+    page.run("Back again").await?;
+    cluster.stop_all()?;
+    page.is_done()?;
+    for (kind, name) in [("Deployment", "controller"), ("DaemonSet", "speaker")] {
+        cluster.get(kind, &format!("{NAMESPACE}/{name}")).await?;
+        let ours = cluster.find(kind, &format!("{NAMESPACE}/lbd-{name}")).await?;
+        assert!(ours.is_none(), "{ours:?}");
+    }
+    assert_eq!(self::pools(cluster).await?.len(), pools, "all pools and advertisements");
+    let now = shown(&cluster.list("Service").await?);
+    for (uid, service) in as_it_was {
+        assert_eq!(now.get(uid), Some(service), "each Service has what it had");
+    }
+    Ok(())
+}
+
+/// What MetalLB's manifest is, as far as it was installed here.
+fn manifest() -> String {
+    let accounts = [account("controller"), account("speaker"), webhook_service(), webhook()];
+    let workloads = [workload("Deployment", "controller"), workload("DaemonSet", "speaker")];
+    let items: Vec<Value> = accounts.into_iter().chain(workloads).map(|object| object.0).collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+/// What Helm remembers of a release.
+fn record_of_helm() -> Object {
+    let labels = json!({"owner": "helm", "name": "metallb", "status": "deployed", "version": "1"});
+    Object(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+        "metadata": {"name": "sh.helm.release.v1.metallb.v1", "namespace": NAMESPACE, "labels": labels},
+    }))
 }
 
 /// Takes ours away, and puts there what MetalLB's manifests install and what its programs write.
@@ -166,23 +219,8 @@ async fn pools(cluster: &Cluster) -> Result<Vec<(Value, Value, Value)>> {
     Ok(specs)
 }
 
-/// Applies ours, and waits until its kinds are served and its accounts may do what their roles say.
-async fn apply(cluster: &Cluster) -> Result {
-    kubectl(cluster, &format!("apply -k {DEPLOY}")).await?;
-    for account in ["lbd-controller", "lbd-speaker"] {
-        for what in ["list nodes", "list ipaddresspools.metallb.io -n metallb-system"] {
-            let question = format!("auth can-i {what} --as system:serviceaccount:{NAMESPACE}:{account}");
-            until(&question, async || kubectl(cluster, &question).await.map(drop)).await?;
-        }
-    }
-    for kind in ["IPAddressPool", "L2Advertisement", "ServiceL2Status", "ConfigurationState"] {
-        until(&format!("{kind} is served"), async || cluster.list(kind).await.map(drop)).await?;
-    }
-    Ok(())
-}
-
 /// The part of kubelets: a pod that was told to end is gone. Whose owner goes is told so by Kubernetes itself.
-async fn its_pods_end(cluster: &Cluster) -> Result {
+pub(in crate::cases) async fn its_pods_end(cluster: &Cluster) -> Result {
     until("MetalLB's pods have ended", async || {
         let pods = cluster.list("Pod").await?.into_iter();
         let left: Vec<Value> = pods.filter(|pod| pod["metadata"]["labels"]["app"] == "metallb").collect();
@@ -224,5 +262,6 @@ async fn tidy(cluster: &Cluster, before: Vec<Before>) -> Result {
     for definition in before {
         cluster.with_rules(definition).await?;
     }
-    apply(cluster).await
+    kubectl(cluster, &format!("apply -k {DEPLOY}")).await?;
+    allowed(cluster).await
 }
