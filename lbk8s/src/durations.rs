@@ -45,7 +45,9 @@ mod tests {
     fn each_is_in_its_class_and_all_above() {
         let milliseconds = Duration::from_millis;
         let mut durations = Durations::up_to(&[milliseconds(10), milliseconds(100)]);
-        [5, 10, 50, 500].map(|it| durations.add(milliseconds(it)));
+        for it in [5, 10, 50, 500] {
+            durations.add(milliseconds(it));
+        }
         assert_eq!(durations.up_to.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2, 3]);
         assert_eq!((durations.count, durations.longest), (4, 0.5));
     }
