@@ -1,6 +1,9 @@
 //! The command line.
 
 mod listen;
+mod server;
+mod together;
+mod wire;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -8,12 +11,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lbcore::ServiceKey;
-use lbk8s::objects::config::FollowConfigMap;
-use lbnet::membership::carrier::CarrierSettings;
-use lbnet::{Pattern, Selection};
+use lbnet::Pattern;
 
 use self::listen::ListenArguments;
-use crate::exit::{EXIT_CODES, Failure, Outcome};
+pub(crate) use self::server::{ServerArguments, WhereArguments};
+use self::together::TogetherArguments;
+use self::wire::WireArguments;
+use crate::exit::{EXIT_CODES, Outcome};
 
 /// LoadBalancer addresses for Kubernetes clusters that have no cloud.
 ///
@@ -203,55 +207,6 @@ pub(crate) struct ConvertArguments {
     pub(crate) only_data: bool,
 }
 
-/// How addresses are answered on the wire.
-#[derive(Debug, Args)]
-pub(crate) struct WireArguments {
-    /// Answer on this interface only (repeatable): a name, eth*, or a regular expression as in /^en(o|p)/. By default:
-    /// on the interfaces that carry an address's subnet
-    #[arg(long = "interface", short, value_name = "NAME")]
-    pub(crate) interfaces: Vec<Pattern>,
-    /// Answer ping too, for addresses that are on no interface of this host
-    #[arg(long)]
-    pub(crate) echo: bool,
-    /// What to do when another station claims an address that is answered here
-    #[arg(long, value_enum, default_value = "report", value_name = "WHAT")]
-    pub(crate) conflicts: Conflicts,
-    /// Announcing frames a second, of all addresses together; storm control of switches drops more
-    #[arg(long, default_value_t = lbnet::Profile::default().frames_per_second, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) announce_rate: u32,
-}
-
-/// What to do when another station claims an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Conflicts {
-    /// Tell of it, and go on answering
-    Report,
-    /// Announce the address again, at most every 10 seconds
-    Defend,
-    /// Stop answering until nobody else has the address
-    Yield,
-}
-
-impl From<&WireArguments> for lbnet::Settings {
-    fn from(arguments: &WireArguments) -> Self {
-        let frames_per_second = arguments.announce_rate;
-        // At a higher rate more may go out at once too, half a second's worth as by default.
-        let burst = frames_per_second.div_ceil(2).max(2);
-        Self {
-            interfaces: Selection { only: arguments.interfaces.clone(), ..Selection::default() },
-            profile: lbnet::Profile { frames_per_second, burst, ..lbnet::Profile::default() },
-            conflicts: match arguments.conflicts {
-                Conflicts::Report => lbnet::Policy::Report,
-                Conflicts::Defend => lbnet::Policy::Defend,
-                Conflicts::Yield => lbnet::Policy::Yield,
-            },
-            echo: arguments.echo,
-            ..Self::default()
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct WhohasArguments {
     /// The address, IPv4 or IPv6
@@ -362,49 +317,6 @@ pub(crate) struct MetricsArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ServerArguments {
-    /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Use the store at this address (`lbd run --listen`), without a kubeconfig
-    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
-    pub(crate) server: Option<http::Uri>,
-    /// The namespace of pools and advertisements. By default: that of the pod this process runs in, else
-    /// metallb-system
-    #[arg(long, env = "LBD_NAMESPACE", value_name = "NAME", value_parser = not_empty)]
-    namespace: Option<String>,
-    /// Serve only Services of this loadBalancerClass. By default: those without a class
-    #[arg(long, env = "LBD_LB_CLASS", value_name = "CLASS")]
-    pub(crate) lb_class: Option<String>,
-    /// Let the pools of the v0.12 ConfigMap count beside those of today. By default it counts only where there are
-    /// none
-    #[arg(long, env = "LBD_FOLLOW_CONFIG_MAP")]
-    follow_config_map: bool,
-    /// Work although MetalLB's controller or speakers still run. By default lbd waits until they are gone
-    #[arg(long, env = "LBD_BESIDE_METALLB")]
-    pub(crate) beside_metallb: bool,
-    /// End when standard input closes: for a parent that may die
-    #[arg(long, hide = true)]
-    pub(crate) until_stdin_closes: bool,
-}
-
-/// Where Kubernetes tells a pod its namespace.
-const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-
-impl ServerArguments {
-    /// The namespace of pools and advertisements.
-    pub(crate) fn namespace(&self) -> String {
-        let of_pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
-        let named = self.namespace.clone().or_else(of_pod).filter(|name| !name.is_empty());
-        named.unwrap_or_else(|| lbk8s::CONFIG_NAMESPACE.to_owned())
-    }
-
-    pub(crate) fn follow_config_map(&self) -> FollowConfigMap {
-        if self.follow_config_map { FollowConfigMap::Always } else { FollowConfigMap::WithoutPools }
-    }
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ControllerArguments {
     #[command(flatten)]
     pub(crate) server: ServerArguments,
@@ -442,20 +354,6 @@ pub(crate) struct RebalanceArguments {
     pub(crate) server: WhereArguments,
 }
 
-/// Where the API server is, for commands of people.
-#[derive(Debug, Args)]
-pub(crate) struct WhereArguments {
-    /// Without a cluster: this host, whose lbd run listens on this socket (--control)
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "server"])]
-    pub(crate) socket: Option<PathBuf>,
-    /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Use the store at this address (`lbd run --listen`), without a kubeconfig
-    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
-    pub(crate) server: Option<http::Uri>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct SpeakerArguments {
     /// The name of this node, as its Node object is called
@@ -481,83 +379,6 @@ pub(crate) struct SpeakerArguments {
     pub(crate) wire: WireArguments,
     #[command(flatten)]
     pub(crate) server: ServerArguments,
-}
-
-/// How the speakers of a cluster know each other, and when addresses move between them.
-#[derive(Debug, Args)]
-pub(crate) struct TogetherArguments {
-    /// The key by which speakers know each other, the same on all nodes; files beside it with a dot and a word behind its
-    /// name only open, so that keys can change without a gap
-    #[arg(long, env = "LBD_MEMBERSHIP_KEY_FILE", value_name = "FILE")]
-    pub(crate) membership_key_file: Option<PathBuf>,
-    /// Work without a key: whoever can send datagrams to this host can take its addresses
-    #[arg(long, conflicts_with = "membership_key_file")]
-    pub(crate) insecure_membership: bool,
-    /// The UDP port of speakers, the same on all nodes
-    #[arg(long, env = "LBD_MEMBERSHIP_PORT", default_value_t = lbnet::membership::carrier::PORT, value_name = "PORT")]
-    pub(crate) membership_port: u16,
-    /// Milliseconds between two heartbeats; after three that are missing others are asked, and after less than half a
-    /// second by default an address has its next owner
-    #[arg(long, env = "LBD_HEARTBEAT", default_value_t = 100, value_name = "MS")]
-    #[arg(value_parser = clap::value_parser!(u64).range(20..=5000))]
-    pub(crate) heartbeat: u64,
-    /// When an address returns to a better node: to one that is preferred more, after a while, or always and at once, as
-    /// with MetalLB
-    #[arg(long, env = "LBD_FAILBACK", value_enum, default_value = "preferred", value_name = "WHEN")]
-    pub(crate) failback: Failback,
-    /// Seconds for which a node that is preferred more has to be there without a break before it takes an address back
-    #[arg(long, env = "LBD_FAILBACK_DELAY", default_value_t = 30, value_name = "S")]
-    #[arg(value_parser = clap::value_parser!(u64).range(0..=3600))]
-    pub(crate) failback_delay: u64,
-    /// Let a cordon send a node's addresses elsewhere, as lbd.io/drain does
-    #[arg(long, env = "LBD_MOVE_ON_CORDON")]
-    pub(crate) move_on_cordon: bool,
-}
-
-/// When an address returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Failback {
-    /// To a node that is preferred more, after --failback-delay
-    Preferred,
-    /// To the node that MetalLB's rule would choose, at once
-    Always,
-}
-
-impl TogetherArguments {
-    /// When an address returns to a better node.
-    pub(crate) fn failback(&self) -> lbcore::ownership::claims::Failback {
-        match self.failback {
-            Failback::Preferred => lbcore::ownership::claims::Failback::Preferred {
-                after: std::time::Duration::from_secs(self.failback_delay),
-            },
-            Failback::Always => lbcore::ownership::claims::Failback::Always,
-        }
-    }
-
-    /// How the speaker of a node is carried, and the permit that this keeps up.
-    pub(crate) fn carrier(&self, name: &str) -> Result<CarrierSettings, Failure> {
-        if self.membership_key_file.is_none() && !self.insecure_membership {
-            return Err(Failure::NoMembershipKey);
-        }
-        Ok(CarrierSettings {
-            name: name.to_owned(),
-            port: self.membership_port,
-            keys: self.membership_key_file.clone(),
-            membership: lbnet::membership::Settings {
-                interval: std::time::Duration::from_millis(self.heartbeat),
-                ..lbnet::membership::Settings::default()
-            },
-            permit: std::sync::Arc::new(lbnet::Permit::lapsed()),
-            records: Vec::new(),
-        })
-    }
-}
-
-/// The store has no users and no passwords: it is for this host only.
-fn server_url(text: &str) -> Result<http::Uri, String> {
-    let url: Option<http::Uri> = text.parse().ok();
-    let whole = |url: &http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
-    url.filter(whole).ok_or_else(|| "write a URL, as in http://127.0.0.1:8080".to_owned())
 }
 
 fn check_command(text: &str) -> Result<(ServiceKey, String), String> {
@@ -588,14 +409,6 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_server_is_a_whole_url() {
-        assert!(server_url("http://127.0.0.1:8080").is_ok() && server_url("https://[::1]:6443").is_ok());
-        for text in ["127.0.0.1:8080", "localhost", "", "http://", "ftp://a", "http://[::bad"] {
-            assert!(server_url(text).is_err(), "{text}");
-        }
     }
 
     #[test]
