@@ -1,5 +1,6 @@
 //! The edge of the speaker: watches, and carries the effects to the LAN and to the API server.
 
+mod beginning;
 mod effects;
 mod facts;
 mod failovers;
@@ -11,6 +12,7 @@ mod statuses;
 mod together;
 mod watches;
 mod wire_view;
+mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -22,7 +24,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use lbcore::ServiceKey;
-use lbnet::membership::carrier::{Carrier, News};
+use lbnet::membership::carrier::Carrier;
 use lbnet::{Event as WireEvent, Layer2, MacAddr, Selection};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -41,88 +43,20 @@ use self::statuses::Says as Status;
 use self::together::Together;
 use self::watches::{Heard, WATCHES, watches};
 pub use self::wire_view::{ConflictView, FramesView, WireView};
+pub use self::wiring::{Beside, Members, Settings, Wiring, Word};
 use super::on_wire::OnWire;
-use super::team::{REBALANCE, Record};
-use super::{Change, Effect, Rules, Speaker};
+use super::team::REBALANCE;
+use super::{Change, Effect, Speaker};
 use crate::Problem;
 use crate::configuration_state::{self, Component, Says};
 use crate::events::{Event, Recorder};
 use crate::objects::exclude;
 use crate::objects::leftovers::SELECTORS;
-use crate::objects::service::Class;
 use crate::upkeep::Upkeep;
 use crate::watching::{Progress, Told, Watch};
 
-/// How to run the speaker.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The node it runs on, as its Node object is called.
-    pub node: String,
-    /// The namespace of the configuration objects.
-    pub namespace: String,
-    /// The class of Services that are ours.
-    pub class: Class,
-    /// How it decides.
-    pub rules: Rules,
-    /// Which interfaces may be used. Those left out are so until `metallb-excludel2` says others.
-    pub interfaces: Selection,
-    /// What the process before this one knew, and where this one writes it down, so that the next one can go on without
-    /// the API server; none: nothing is kept.
-    pub state: Option<State>,
-}
-
-/// What a speaker is connected to, beside the API server.
-pub struct Wiring {
-    /// What answers. It belongs to the speaker: when that ends, nothing is announced any more.
-    pub layer2: Layer2,
-    /// What that tells.
-    pub wire: mpsc::UnboundedReceiver<WireEvent>,
-    /// The other speakers, if [`Rules::together`] says that they listen to each other.
-    pub members: Option<Members>,
-    /// Where questions come from, if anybody asks.
-    pub questions: Option<Questions>,
-    /// What somebody beside the speaker has to do with the other speakers.
-    pub beside: Option<Beside>,
-}
-
-/// Somebody who shares the way to the other speakers.
-pub struct Beside {
-    /// Hears all that the other speakers tell.
-    pub news: mpsc::UnboundedSender<News>,
-    /// Says what else is to be told to them, and to this speaker.
-    pub says: mpsc::UnboundedReceiver<Word>,
-}
-
-/// What somebody beside the speaker says.
-#[derive(Debug, Clone)]
-pub enum Word {
-    /// These records are to be told to the other speakers.
-    Records(Vec<Record>),
-    /// This node does not serve these Services, by its own check.
-    Failing(BTreeSet<ServiceKey>),
-    /// What was held before is in the store, these addresses: now it can be decided who answers for them. Waited for where
-    /// members are nodes.
-    Adopted(BTreeSet<IpAddr>),
-}
-
-impl Wiring {
-    /// A speaker that answers, and neither hears others nor is asked anything.
-    #[must_use]
-    pub fn alone((layer2, wire): (Layer2, mpsc::UnboundedReceiver<WireEvent>)) -> Self {
-        Self { layer2, wire, members: None, questions: None, beside: None }
-    }
-}
-
 /// Events on their way at once: nobody waits for them.
 const EVENTS_AT_ONCE: usize = 4;
-
-/// How long the API server is waited for, if the process before this one left what it knew.
-const WITHOUT_SERVER: Duration = Duration::from_secs(1);
-/// The same for one that can be reached, and is slow to tell of everything.
-const SLOW_SERVER: Duration = Duration::from_secs(5);
-
-/// How long a speaker that knows everything waits until other nodes can know of it.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 async fn until(moment: Option<Instant>) {
     match moment {
@@ -130,9 +64,6 @@ async fn until(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
-
-/// The other speakers: what carries them, and what they tell.
-pub type Members = (Carrier, mpsc::UnboundedReceiver<News>);
 
 /// How long a speaker that ends waits until others have taken what it has.
 const HANDING_OVER: Duration = Duration::from_secs(5);
@@ -303,31 +234,6 @@ impl Running {
         running
     }
 
-    /// Whether enough is known to decide: from the API server, or, if that does not answer, from the process before.
-    fn is_known(&self) -> bool {
-        let waited = self.start.elapsed();
-        // One that is slow is waited for longer than one that cannot be reached.
-        let is_away = waited >= SLOW_SERVER || (waited >= WITHOUT_SERVER && self.progress.is_failing());
-        self.progress.is_done() || (self.memory.is_recalled() && is_away)
-    }
-
-    fn known(&self) -> super::last_known::LastKnown {
-        let macs = |all: &BTreeSet<MacAddr>| all.iter().map(ToString::to_string).collect();
-        super::last_known::LastKnown {
-            macs: self.members.iter().map(|(node, all)| (node.clone(), macs(all))).collect(),
-            ..self.speaker.last_known(&self.memory.configuration, &self.places)
-        }
-    }
-
-    fn write_down(&mut self) {
-        if self.begun {
-            let known = self.known();
-            self.memory.begin(known);
-        } else {
-            self.memory.later();
-        }
-    }
-
     /// When something is to be done although nothing happens.
     fn due(&self) -> Option<Instant> {
         // What is due while this process may not answer is looked at when it may.
@@ -335,10 +241,7 @@ impl Running {
         let own = self.speaker.deadline().filter(|_| may).map(|after| self.start + after);
         let leaving = self.leaving.map(|since| since + HANDING_OVER);
         let patience = self.patience.filter(|_| !self.together.is_there() || self.together.joined);
-        let from_disk = [WITHOUT_SERVER, SLOW_SERVER].map(|after| self.start + after);
-        let from_disk = from_disk.into_iter().find(|at| *at > Instant::now());
-        let from_disk = from_disk.filter(|_| !self.begun && self.memory.is_recalled() && !self.is_known());
-        patience.into_iter().chain(own).chain(leaving).chain(from_disk).min()
+        patience.into_iter().chain(own).chain(leaving).chain(self.due_from_disk()).min()
     }
 
     fn hear(&mut self, told: Told<Heard>) {
@@ -422,77 +325,6 @@ impl Running {
         if self.begun && is_news {
             tracing::info!("addresses are spread evenly again, as somebody asks for");
             self.apply(Change::Rebalance);
-        }
-    }
-
-    /// Begins to answer when everything is known, and when the other nodes can know of this one: to those that do not,
-    /// its answers are a stranger's. If that cannot be told, it is not waited for.
-    fn begin_if_ready(&mut self) {
-        if self.begun && self.from_disk && self.progress.is_done() {
-            tracing::info!("the API server has told everything");
-            self.from_disk = false;
-            self.clear_statuses();
-        }
-        if self.begun || !self.is_known() {
-            return;
-        }
-        if self.patience.is_none() {
-            self.apply(Change::Listed);
-            self.together.set_peers(&self.places);
-            // Whether a node has a speaker is not known before it is heard: when all start at once, none has told of itself.
-            self.together.expect(self.places.keys());
-        }
-        let patience = *self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
-        // Those that listen to each other know of each other by themselves.
-        let (is_known, is_joined) = if self.together.is_there() {
-            (self.facts.current().is_some(), self.together.joined)
-        } else {
-            (self.facts.are_told(), true)
-        };
-        let has_adopted = self
-            .adopted
-            .as_ref()
-            .is_some_and(|all| all.iter().all(|address| self.speaker.keys_of(*address).next().is_some()));
-        if is_joined && ((is_known && has_adopted) || Instant::now() >= patience) {
-            self.begun = true;
-            self.from_disk = !self.progress.is_done();
-            self.patience = None;
-            if self.from_disk {
-                let waits = self.progress.unsynced().collect::<Vec<_>>().join(", ");
-                tracing::warn!(waits, "the API server does not answer: going on with what was known last");
-            }
-            self.begin();
-            self.apply(Change::Taken(self.settings.node.clone(), BTreeSet::new()));
-        }
-    }
-
-    fn begin(&mut self) {
-        self.apply(Change::Synced);
-        if self.together.is_there() {
-            self.go_on();
-        }
-        if !self.from_disk {
-            self.clear_statuses();
-        }
-        self.say_state();
-        if self.speaker.is_node() {
-            tracing::info!("everything is known; announcing");
-        } else {
-            let nodes = self.speaker.nodes().collect::<Vec<&str>>().join(", ");
-            tracing::warn!(
-                nodes,
-                "there is no Node of this name; this speaker owns no address until there is one"
-            );
-        }
-    }
-
-    /// What this node wrote before and is not its own any more is to go.
-    fn clear_statuses(&mut self) {
-        let keys = self.speaker.owned().flat_map(|address| self.speaker.keys_of(address).collect::<Vec<_>>());
-        let names: BTreeSet<String> =
-            keys.map(|key| statuses::name(key, self.speaker.owns_second_family_alone(key))).collect();
-        for name in std::mem::take(&mut self.before).difference(&names) {
-            self.statuses.want(name.clone(), None);
         }
     }
 
