@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Speaker(SpeakerArguments),
     /// Send the addresses of a node elsewhere before it is worked on, without a question unanswered
     Drain(DrainArguments),
+    /// Let a node that was drained answer again; what has moved stays where it is
+    Undrain(DrainArguments),
     /// Spread addresses evenly over the nodes again, without a question unanswered
     Rebalance(RebalanceArguments),
     /// Show what every Service of manifests would get, and why; needs no cluster
@@ -341,9 +343,6 @@ pub(crate) struct DrainArguments {
     /// The node, as its Node object is called
     #[arg(value_name = "NODE", required_unless_present = "socket", conflicts_with = "socket")]
     pub(crate) node: Option<String>,
-    /// Let it answer again
-    #[arg(long)]
-    pub(crate) undo: bool,
     #[command(flatten)]
     pub(crate) server: WhereArguments,
 }

@@ -1,4 +1,4 @@
-//! `lbd drain`: sends the addresses of a node elsewhere, by an annotation on its object.
+//! `lbd drain` and `lbd undrain`: send the addresses of a node elsewhere, by an annotation on its object, and end that.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,27 +15,27 @@ use crate::client;
 use crate::exit::{Failure, Outcome};
 use crate::run::control;
 
-pub(crate) fn main(arguments: &DrainArguments) -> Outcome {
+pub(crate) fn main(arguments: &DrainArguments, drained: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Some(socket) = &arguments.server.socket {
-            return drain_host(socket, arguments.undo).await;
+            return drain_host(socket, drained).await;
         }
         let client = client::connect_where(&arguments.server).await?;
         let node = arguments.node.clone().unwrap_or_default();
-        let value = (!arguments.undo).then_some("true");
+        let value = drained.then_some("true");
         let patch = json!({"metadata": {"annotations": {DRAIN: value}}});
         let nodes: Api<Node> = Api::all(client);
         nodes.patch(&node, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(|error| {
             Failure::Drain { node: node.clone(), why: explain_client(&error) }
         })?;
-        let said = if arguments.undo {
-            format!("node {node} may answer again; what has moved stays where it is")
-        } else {
+        let said = if drained {
             format!(
                 "other nodes take over what {node} answers for, as far as they can; it answers until they do. \
-                 lbd drain --undo {node} ends that"
+                 lbd undrain {node} ends that"
             )
+        } else {
+            format!("node {node} may answer again; what has moved stays where it is")
         };
         writeln!(std::io::stdout(), "{said}")?;
         Ok(())
@@ -43,14 +43,14 @@ pub(crate) fn main(arguments: &DrainArguments) -> Outcome {
 }
 
 /// The same for a host without a cluster.
-async fn drain_host(socket: &Path, undo: bool) -> Outcome {
-    let what = if undo { control::UNDO } else { control::DRAIN_HOST };
+async fn drain_host(socket: &Path, drained: bool) -> Outcome {
+    let what = if drained { control::DRAIN_HOST } else { control::UNDO };
     let fail = |why| Failure::Drain { node: "behind the socket".to_owned(), why };
     control::ask(socket, what).await.map_err(fail)?;
-    let said = if undo {
-        "this host may answer again; what has moved stays where it is"
-    } else {
+    let said = if drained {
         "other hosts take over what this one answers for, as far as they can; it answers until they do"
+    } else {
+        "this host may answer again; what has moved stays where it is"
     };
     writeln!(std::io::stdout(), "{said}")?;
     Ok(())

@@ -309,7 +309,7 @@ async fn drained() -> Outcome {
     if gap > Duration::from_millis(100) {
         return Err(format!("nobody answered for {gap:?}"));
     }
-    site.command(owner, &["drain", "--undo", "--socket", "control"], "may answer again").await?;
+    site.command(owner, &["undrain", "--socket", "control"], "may answer again").await?;
     let stays = site.owner(vip(200), None).await?;
     if stays == next { Ok(()) } else { Err("it has moved back".to_owned()) }
 }
