@@ -170,9 +170,9 @@ async fn text_only() -> Result {
     browser.shows(nothing).await?;
     // The browser itself keeps to that: no script but the page's own runs.
     browser
-        .says("document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.evil=1\" id=evil>')")
+        .says("document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.evil=1\" id=knob>')")
         .await?;
-    browser.says("document.getElementById('evil').click()").await?;
+    browser.says("document.getElementById('knob').click()").await?;
     browser.shows("window.evil === undefined").await
 }
 
