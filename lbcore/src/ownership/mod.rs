@@ -362,7 +362,9 @@ pub fn elect_beside(
         let weights = others.iter().map(|other| other.weight_of(&candidate.node));
         weights.sum::<Option<i64>>()
     };
-    let spread = !others.is_empty() && announced.services.iter().any(|service| service.spread);
+    // Of addresses that are shared, each may have a service that the other does not have: all come to the same.
+    let mut services = beside.iter().chain([announced]).flat_map(|it| &it.services);
+    let spread = !others.is_empty() && services.any(|service| service.spread);
     let common = !spread && own.candidates.iter().any(|candidate| in_all(candidate).is_some());
     own.apart = match (spread, common) {
         _ if own.candidates.is_empty() => None,

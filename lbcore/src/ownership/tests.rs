@@ -160,6 +160,15 @@ fn families_of_a_service_that_asks_to_be_spread_have_different_nodes_as_long_as_
         assert_eq!(names(last, &ads, &nodes(3)), ["node-1", "node-1"], "what is preferred counts first");
         assert_eq!(names(last, &[Advertisement::default()], &nodes(1)), ["node-0", "node-0"]);
     }
+    // An address of two Services, of which one asks: that one's other address comes to the same, and the other one's too.
+    let (mut shared, own) = (spread("10.0.0.1"), announced("fd00::1"));
+    shared.services.push(own.services[0].clone());
+    let owners = [
+        elect_beside(&shared, std::slice::from_ref(&own), &[Advertisement::default()], &nodes(2)),
+        elect_beside(&own, &[shared], &[Advertisement::default()], &nodes(2)),
+    ];
+    assert!(owners.iter().all(|it| it.apart == Some(Apart::Asked)));
+    assert_ne!(owners[0].owner().unwrap().node, owners[1].owner().unwrap().node);
     let alone = elect(&spread("10.0.0.1"), &[Advertisement::default()], &nodes(2));
     assert_eq!(alone.apart, None, "it has no other family");
 }
