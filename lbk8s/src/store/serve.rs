@@ -203,15 +203,22 @@ impl Store {
             self.faults().count(verb, &route.resource());
         }
         let code = if verb == Verb::Create { StatusCode::CREATED } else { StatusCode::OK };
-        let mut object = stored.value();
-        let body = if verb == Verb::Delete && !route.kind.returns_deleted() && !metadata::is_held(&object) {
-            Bytes::from(answer::deleted(route.kind, &object).to_string())
-        } else if verb == Verb::Create && dry_run {
-            // What was not written has no version.
-            object["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion"));
-            Bytes::from(object.to_string())
-        } else {
-            stored.bytes
+        let body = match verb {
+            Verb::Delete if !route.kind.returns_deleted() => {
+                let object = stored.value();
+                if metadata::is_held(&object) {
+                    stored.bytes
+                } else {
+                    Bytes::from(answer::deleted(route.kind, &object).to_string())
+                }
+            }
+            Verb::Create if dry_run => {
+                // What was not written has no version.
+                let mut object = stored.value();
+                object["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion"));
+                Bytes::from(object.to_string())
+            }
+            _ => stored.bytes,
         };
         Ok(respond(code, body))
     }
