@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ask;
 mod listen;
 mod server;
 mod together;
@@ -9,12 +10,13 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use lbcore::ServiceKey;
 use lbnet::Pattern;
 
+pub(crate) use self::ask::{AskArguments, HistoryArguments, ShownArguments, StatusArguments, TopArguments};
 use self::listen::ListenArguments;
-pub(crate) use self::server::{ServerArguments, WhereArguments};
+pub(crate) use self::server::{ClusterArguments, ServerArguments, WhereArguments};
 use self::together::TogetherArguments;
 use self::wire::WireArguments;
 use crate::exit::{EXIT_CODES, Outcome};
@@ -30,6 +32,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// What this process was told. As a plugin of kubectl it has another name.
+    pub(crate) fn from_arguments() -> Self {
+        let called = std::env::args_os().next().map(PathBuf::from);
+        let is_plugin = called.as_deref().and_then(std::path::Path::file_stem).is_some_and(|it| it == PLUGIN);
+        let command = Self::command();
+        let command = if is_plugin { command.bin_name("kubectl lb") } else { command };
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// How a plugin is called that kubectl finds as `kubectl lb`.
+const PLUGIN: &str = "kubectl-lb";
+
 const EXAMPLES: &str = "\
 Begin with:
   lbd demo                                  see the whole story, without root and without a cluster
@@ -38,7 +54,10 @@ Begin with:
   lbd check -f pool.yaml                    what is wrong with manifests, offline
   lbd whohas 192.168.3.253                  who answers for an address on the LAN
   lbd controller                            in a cluster, once
-  lbd speaker --node-name $NODE_NAME        in a cluster, on every node";
+  lbd speaker --node-name $NODE_NAME        in a cluster, on every node
+  lbd status                                how a cluster is, and what needs attention
+
+Installed as kubectl-lb it is a plugin of kubectl: kubectl lb status";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -50,19 +69,30 @@ pub(crate) enum Command {
     Controller(ControllerArguments),
     /// Answer on this node for the addresses it owns (on every node)
     Speaker(SpeakerArguments),
+    /// Show how a cluster is: what needs attention first, then its speakers, pools and Services
+    Status(StatusArguments),
+    /// Show the pools of a cluster, and how full they are
+    Pools(ShownArguments),
+    /// Show the speakers of a cluster, and what they answer for
+    Members(ShownArguments),
+    /// Show who has answered for an address, since when, and why
+    History(HistoryArguments),
+    /// Watch addresses, owners, moves and frames live, on the whole screen
+    Top(TopArguments),
     /// Send the addresses of a node elsewhere before it is worked on, without a question unanswered
     Drain(DrainArguments),
     /// Let a node that was drained answer again; what has moved stays where it is
     Undrain(DrainArguments),
     /// Spread addresses evenly over the nodes again, without a question unanswered
     Rebalance(RebalanceArguments),
-    /// Show what every Service of manifests would get, and why; needs no cluster
+    /// Show what every Service of manifests would get, and why; or what they would change in a cluster (--cluster)
     #[command(after_help = VERDICTS)]
     Plan(PlanArguments),
-    /// Show all that is wrong with manifests; needs no cluster
+    /// Show all that is wrong with manifests, or with the objects of a cluster (--cluster)
     #[command(after_help = VERDICTS)]
     Check(CheckArguments),
-    /// Show which pools were looked at for a Service, in which order, and why each was passed over
+    /// Show why a Service has its address or waits, why this node answers, and what the LAN says; of manifests (-f),
+    /// which pools were looked at for it, in which order, and why each was passed over
     Explain(ExplainArguments),
     /// Ask the LAN who has an address: every station that answers, and how fast
     #[command(after_help = WHOHAS_CODES)]
@@ -153,6 +183,9 @@ pub(crate) struct WorldArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
+    /// Show what changes in a cluster when these manifests are applied to it
+    #[arg(long, conflicts_with = "against")]
+    pub(crate) cluster: bool,
     /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable)
     #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -167,12 +200,17 @@ pub(crate) struct PlanArguments {
     pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) world: WorldArguments,
+    #[command(flatten)]
+    pub(crate) server: ClusterArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
+    /// Check the objects of a cluster
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) cluster: bool,
     /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable)
-    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    #[arg(short, long = "file", required_unless_present = "cluster", num_args = 1.., value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// In which form to print
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -182,6 +220,8 @@ pub(crate) struct CheckArguments {
     pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) world: WorldArguments,
+    #[command(flatten)]
+    pub(crate) server: ClusterArguments,
 }
 
 #[derive(Debug, Args)]
@@ -189,14 +229,21 @@ pub(crate) struct ExplainArguments {
     /// The Service
     #[arg(value_name = "NAMESPACE/NAME")]
     pub(crate) service: ServiceKey,
-    /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable)
-    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    /// Manifests: files, folders of .yaml, .yml and .json files, or - for standard input (repeatable). By default: what
+    /// the cluster has
+    #[arg(short, long = "file", num_args = 1.., value_name = "FILE", conflicts_with_all = ["kubeconfig", "context", "server"])]
     pub(crate) files: Vec<PathBuf>,
+    /// Ask the speaker, the controller or the `lbd run` at this address (its --http), and no API server (repeatable)
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    #[arg(conflicts_with_all = ["files", "kubeconfig", "context", "server"])]
+    pub(crate) at: Vec<SocketAddr>,
     /// In which form to print
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
     pub(crate) output: Format,
     #[command(flatten)]
     pub(crate) world: WorldArguments,
+    #[command(flatten)]
+    pub(crate) server: ClusterArguments,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ pub(crate) fn main(arguments: ControllerArguments) -> Outcome {
     logs::start("info,kube_client=off");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = client::connect(&arguments.server).await?;
+        let client = client::connect(&arguments.server.cluster).await?;
         let until_stdin_closes = arguments.server.until_stdin_closes;
         let pod = arguments.pod_name.unwrap_or_else(host::name);
         let inspector = Inspector::default();

@@ -21,7 +21,7 @@ pub(crate) fn main(arguments: &DrainArguments, drained: bool) -> Outcome {
         if let Some(socket) = &arguments.server.socket {
             return drain_host(socket, drained).await;
         }
-        let client = client::connect_where(&arguments.server).await?;
+        let client = client::connect(&arguments.server.cluster).await?;
         let node = arguments.node.clone().unwrap_or_default();
         let value = drained.then_some("true");
         let patch = json!({"metadata": {"annotations": {DRAIN: value}}});

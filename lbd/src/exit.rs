@@ -58,6 +58,20 @@ pub(crate) enum Failure {
     /// There is no way to the API server.
     #[error("cannot find the API server: {0}\nGive --server URL, --kubeconfig FILE, or run inside a cluster")]
     Client(String),
+    /// The whole screen cannot be had.
+    #[error("lbd top needs a terminal; lbd status --watch works everywhere")]
+    NoTerminal,
+    /// The API server does not tell what it is asked for.
+    #[error("the API server does not answer as it should: {0}")]
+    Cluster(String),
+    /// The address belongs to no Service, as far as those know that could be asked.
+    #[error("no Service has {address}{why}")]
+    NoSuchAddress {
+        /// The address.
+        address: std::net::IpAddr,
+        /// Who could not be asked.
+        why: String,
+    },
     /// A node cannot be drained.
     #[error("node {node} cannot be drained: {why}")]
     Drain {
@@ -83,8 +97,13 @@ pub(crate) enum Failure {
     /// Problems were found, and have been shown.
     #[error("problems were found")]
     Found,
-    /// The files have no such Service.
-    #[error("there is no Service {name} in these files{hint}")]
+    /// The Service is there, and does not ask lbd for an address.
+    #[error(
+        "Service {0} asks for no address of lbd's: it is of another type or class (spec.type, spec.loadBalancerClass)"
+    )]
+    NotOurs(String),
+    /// There is no such Service.
+    #[error("there is no Service {name}{hint}")]
     NoSuchService {
         /// The Service.
         name: String,

@@ -3,8 +3,10 @@
 //! This is the thin end: arguments, wiring, output and exit codes. What is decided, is decided in `lbcore`;
 //! what is watched and written, in `lbk8s`; what goes over the wire, in `lbnet`.
 
+mod attention;
 mod cli;
 mod client;
+mod cluster;
 mod columns;
 mod controller;
 mod demo;
@@ -24,12 +26,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arguments();
     // No thread exists yet: the demo enters namespaces of its own, which a process with threads cannot.
     let result = match cli.command {
         Command::Demo(arguments) => demo::main(&arguments),
@@ -39,6 +39,11 @@ fn main() -> ExitCode {
         Command::Drain(arguments) => drain::main(&arguments, true),
         Command::Undrain(arguments) => drain::main(&arguments, false),
         Command::Rebalance(arguments) => rebalance::main(&arguments),
+        Command::Status(arguments) => cluster::status::main(&arguments),
+        Command::Pools(arguments) => cluster::pools::main(&arguments),
+        Command::Members(arguments) => cluster::members::main(&arguments),
+        Command::History(arguments) => cluster::history::main(&arguments),
+        Command::Top(arguments) => cluster::top::main(&arguments),
         Command::Plan(arguments) => offline::plan::main(&arguments),
         Command::Check(arguments) => offline::check::main(&arguments),
         Command::Explain(arguments) => offline::explain::main(&arguments),

@@ -24,7 +24,7 @@ pub(crate) fn main(arguments: &RebalanceArguments) -> Outcome {
             writeln!(std::io::stdout(), "all hosts were asked: each gives away what it has more than its share")?;
             return Ok(());
         }
-        let client = client::connect_where(&arguments.server).await?;
+        let client = client::connect(&arguments.server.cluster).await?;
         let nodes: Api<Node> = Api::all(client);
         // A new word each time: it is the change that counts.
         let patch = json!({"metadata": {"annotations": {REBALANCE: Timestamp::now().to_string()}}});

@@ -15,7 +15,7 @@ pub(crate) fn main(arguments: SpeakerArguments) -> Outcome {
     logs::start("info,kube_client=off");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = client::connect(&arguments.server).await?;
+        let client = client::connect(&arguments.server.cluster).await?;
         let state = arguments.state_dir.as_deref().map(State::open);
         let mut carrier = arguments.together.carrier(&arguments.node_name)?;
         carrier.records = state.as_ref().map(State::records).unwrap_or_default();

@@ -242,7 +242,7 @@ impl Ownership {
 }
 
 /// Why a node is no candidate for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PassedOver {
     /// It carries the exclude label.
     Excluded,

@@ -7,18 +7,32 @@ use lbk8s::objects::config::FollowConfigMap;
 
 use super::not_empty;
 
-#[derive(Debug, Args)]
-pub(crate) struct ServerArguments {
+/// Where the API server is.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ClusterArguments {
     /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// Use this context of the kubeconfig. By default: its current one
+    #[arg(long, value_name = "NAME", value_parser = not_empty)]
+    pub(crate) context: Option<String>,
     /// Use the store at this address (`lbd run --listen`), without a kubeconfig
-    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kubeconfig", "context"], value_parser = server_url)]
     pub(crate) server: Option<http::Uri>,
-    /// The namespace of pools and advertisements. By default: that of the pod this process runs in, else
-    /// metallb-system
-    #[arg(long, env = "LBD_NAMESPACE", value_name = "NAME", value_parser = not_empty)]
-    namespace: Option<String>,
+    /// Send the token in this file to the store (its --token-file)
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file when the store shows its own (its --tls-cert)
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) certificate_authority: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArguments,
+    #[command(flatten)]
+    namespace: NamespaceArguments,
     /// Serve only Services of this loadBalancerClass. By default: those without a class
     #[arg(long, env = "LBD_LB_CLASS", value_name = "CLASS")]
     pub(crate) lb_class: Option<String>,
@@ -34,15 +48,10 @@ pub(crate) struct ServerArguments {
     pub(crate) until_stdin_closes: bool,
 }
 
-/// Where Kubernetes tells a pod its namespace.
-const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-
 impl ServerArguments {
     /// The namespace of pools and advertisements.
     pub(crate) fn namespace(&self) -> String {
-        let of_pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
-        let named = self.namespace.clone().or_else(of_pod).filter(|name| !name.is_empty());
-        named.unwrap_or_else(|| lbk8s::CONFIG_NAMESPACE.to_owned())
+        self.namespace.name()
     }
 
     pub(crate) fn follow_config_map(&self) -> FollowConfigMap {
@@ -50,18 +59,34 @@ impl ServerArguments {
     }
 }
 
-/// Where the API server is, for commands of people.
+#[derive(Debug, Args)]
+pub(crate) struct NamespaceArguments {
+    /// The namespace of pools and advertisements. By default: that of the pod this process runs in, else
+    /// metallb-system
+    #[arg(long, short, env = "LBD_NAMESPACE", value_name = "NAME", value_parser = not_empty)]
+    namespace: Option<String>,
+}
+
+/// Where Kubernetes tells a pod its namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+impl NamespaceArguments {
+    /// The namespace of pools and advertisements.
+    pub(crate) fn name(&self) -> String {
+        let of_pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
+        let named = self.namespace.clone().or_else(of_pod).filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| lbk8s::CONFIG_NAMESPACE.to_owned())
+    }
+}
+
+/// Where the API server is, for commands that change something.
 #[derive(Debug, Args)]
 pub(crate) struct WhereArguments {
     /// Without a cluster: this host, whose lbd run listens on this socket (--control)
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "server"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context", "server"])]
     pub(crate) socket: Option<PathBuf>,
-    /// Use this kubeconfig. By default: the cluster this process runs in, else $KUBECONFIG or ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Use the store at this address (`lbd run --listen`), without a kubeconfig
-    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig", value_parser = server_url)]
-    pub(crate) server: Option<http::Uri>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArguments,
 }
 
 fn server_url(text: &str) -> Result<http::Uri, String> {

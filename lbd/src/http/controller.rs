@@ -83,7 +83,7 @@ mod tests {
         };
         let used = status.pools[0].ipv4.expect("it has addresses");
         assert_eq!((&*status.pools[0].name, used.total, used.used, used.free), ("one", 1, 1, 0));
-        let reasons = [("PoolExhausted", 1)].into();
+        let reasons = [("PoolExhausted".into(), 1)].into();
         assert_eq!(status.services, ServicesView { served: 1, pending: 1, unclear: 0, reasons });
         let became: Vec<State> = standings.iter().map(|it| it.state).collect();
         assert_eq!(became, [State::Served, State::Pending], "the older one has it: {standings:?}");

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 
 use self::events::Events;
 use self::page::{Facts, Filter};
+use crate::attention;
 use crate::cli::MetricsArguments;
 
 /// Whoever does not answer for so long does not work.
@@ -133,7 +134,7 @@ async fn healthz(State(asked): State<Asked>) -> Result<&'static str, Response> {
 async fn readyz(State(asked): State<Asked>) -> Result<Response, Response> {
     let mut waits = Vec::new();
     if let Some(speaker) = &asked.speaker {
-        waits.extend(speaker::waits(&in_time(speaker.status()).await?));
+        waits.extend(attention::waits(&in_time(speaker.status()).await?));
     }
     if let Some(controller) = &asked.controller {
         let status = in_time(async { Some(controller.status().await) }).await?;

@@ -8,11 +8,20 @@ use lbk8s::offline::report;
 use super::snippet::Snippets;
 use super::{print_json, read, summary, verdict};
 use crate::cli::{CheckArguments, Format};
+use crate::cluster::manifests;
 use crate::exit::Outcome;
+use crate::offline;
 
 pub(crate) fn main(arguments: &CheckArguments) -> Outcome {
-    let world = read(&arguments.files, &arguments.world)?;
-    let findings = world.findings(&world.facts().plan(), true);
+    let findings = if arguments.cluster {
+        let objects = manifests::read(&arguments.server, &arguments.world.namespace)?;
+        let world = offline::world(objects.clone(), &arguments.world);
+        let findings = world.findings(&world.facts().plan(), true);
+        manifests::with_text(findings, &objects)
+    } else {
+        let world = read(&arguments.files, &arguments.world)?;
+        world.findings(&world.facts().plan(), true)
+    };
     let count = |severity| findings.iter().filter(|it| it.problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     match arguments.output {

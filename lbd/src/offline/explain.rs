@@ -8,9 +8,13 @@ use lbk8s::suggest;
 use super::plan::{addresses, word};
 use super::{print_json, read};
 use crate::cli::{ExplainArguments, Format};
+use crate::cluster;
 use crate::exit::{Failure, Outcome};
 
 pub(crate) fn main(arguments: &ExplainArguments) -> Outcome {
+    if arguments.files.is_empty() {
+        return cluster::explain(arguments);
+    }
     let world = read(&arguments.files, &arguments.world)?;
     let Some(explanation) = world.explain(&arguments.service) else {
         let (name, known) = (arguments.service.to_string(), world.service_names().collect::<Vec<_>>());
@@ -33,6 +37,11 @@ fn print(explanation: &Explanation) -> io::Result<()> {
     } else {
         writeln!(out, "{name} is {outcome} {}: {}", addresses(service), service.reason.message)?;
     }
+    print_pools(&mut out, explanation)
+}
+
+/// Which pools would be looked at.
+pub(crate) fn print_pools(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     for search in &explanation.families {
         writeln!(out, "\nIf it asked for {} now, these pools would be looked at:", search.family)?;
         for (number, look) in (1..).zip(&search.pools) {

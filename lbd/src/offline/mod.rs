@@ -21,7 +21,7 @@ use crate::exit::{Failure, Outcome};
 const STDIN: &str = "-";
 
 /// Reads the objects of these files in this order.
-fn load(paths: &[PathBuf]) -> io::Result<Manifests> {
+pub(crate) fn load(paths: &[PathBuf]) -> io::Result<Manifests> {
     let mut manifests = Manifests::default();
     for path in paths {
         if path == Path::new(STDIN) {
@@ -39,6 +39,11 @@ fn load(paths: &[PathBuf]) -> io::Result<Manifests> {
 }
 
 fn read(paths: &[PathBuf], arguments: &WorldArguments) -> io::Result<World> {
+    Ok(world(load(paths)?, arguments))
+}
+
+/// These objects as they would count in a cluster.
+pub(crate) fn world(manifests: Manifests, arguments: &WorldArguments) -> World {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let options = Options {
         namespace: arguments.namespace.clone(),
@@ -46,10 +51,10 @@ fn read(paths: &[PathBuf], arguments: &WorldArguments) -> io::Result<World> {
         lost_addresses: arguments.lost_addresses.into(),
         now: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
     };
-    Ok(World::read(load(paths)?, &options))
+    World::read(manifests, &options)
 }
 
-fn print_json(value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)

@@ -4,40 +4,51 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use lbk8s::objects::Severity;
-use lbk8s::offline::Finding;
 use lbk8s::offline::report::{
     ChangesReport, Outcome as Word, PoolReport, ProblemReport, Report, ServiceReport,
 };
+use lbk8s::offline::{Finding, World};
 
-use super::{print_json, read, summary, verdict};
+use super::{load, print_json, read, summary, verdict};
 use crate::cli::{Format, PlanArguments};
+use crate::cluster::manifests;
 use crate::columns::columns;
 use crate::exit::Outcome;
+use crate::offline;
 
 const BOLD: Style = Style::new().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARN: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(crate) fn main(arguments: &PlanArguments) -> Outcome {
-    let world = read(&arguments.files, &arguments.world)?;
-    let report = if arguments.against.is_empty() {
+    let report = if arguments.cluster {
+        let namespace = &arguments.world.namespace;
+        let before = manifests::read(&arguments.server, namespace)?;
+        let after = manifests::applied(&before, load(&arguments.files)?, namespace);
+        changes(&offline::world(before, &arguments.world), &offline::world(after, &arguments.world))
+    } else if arguments.against.is_empty() {
+        let world = read(&arguments.files, &arguments.world)?;
         let plan = world.facts().plan();
         Report::new(&world, &plan, &world.findings(&plan, false))
     } else {
-        let other = read(&arguments.against, &arguments.world)?;
-        let before = other.facts().plan();
-        // What Services have in the other world is what they hold when this one comes.
-        let plan = world.facts().clone().after(&before).plan();
-        // What cannot be read of the other world would show as new in this one.
-        let findings: Vec<Finding> =
-            other.of_files().into_iter().chain(world.findings(&plan, false)).collect();
-        Report::new(&world, &plan, &findings).with_changes(&plan.against(&before))
+        let world = read(&arguments.files, &arguments.world)?;
+        changes(&read(&arguments.against, &arguments.world)?, &world)
     };
     match arguments.output {
         Format::Json => print_json(&report)?,
         Format::Text => print(&report)?,
     }
     verdict(report.has_problems(arguments.strict))
+}
+
+/// What another world has in its place, and what changes by it.
+fn changes(before: &World, after: &World) -> Report {
+    let planned = before.facts().plan();
+    // What Services have in the one world is what they hold when the other one comes.
+    let plan = after.facts().clone().after(&planned).plan();
+    // What cannot be read of the one would show as new in the other.
+    let findings: Vec<Finding> = before.of_files().into_iter().chain(after.findings(&plan, false)).collect();
+    Report::new(after, &plan, &findings).with_changes(&plan.against(&planned))
 }
 
 fn print(report: &Report) -> io::Result<()> {

@@ -24,7 +24,7 @@ impl Snippets {
         } else {
             format!("{}: {}", problem.object, problem.path)
         };
-        let title = level.primary_title(title).id(problem.code);
+        let title = level.primary_title(title).id(&*problem.code);
         let group = if let (Some((text, span)), Some(place)) = (&finding.text, &finding.place) {
             let starts = self.0.entry(place.file.clone()).or_insert_with(|| line_starts(text));
             // Of a large file only the lines in question are handed over.

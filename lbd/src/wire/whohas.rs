@@ -10,8 +10,8 @@ use anstyle::{AnsiColor, Style};
 use lbnet::host::{Neighbour, interfaces, neighbours};
 use lbnet::interface::table::Table;
 use lbnet::whohas::{Answer, Asking, who_has};
-use lbnet::{Interface, MacAddr, Rule, Segments, Selection};
-use serde::Serialize;
+use lbnet::{Interface, MacAddr, Pattern, Rule, Segments, Selection};
+use serde::{Deserialize, Serialize};
 
 use crate::cli::{Format, WhohasArguments};
 use crate::columns::columns;
@@ -21,23 +21,8 @@ const LOUD: Style = AnsiColor::Red.on_default().bold();
 
 pub(crate) fn main(arguments: &WhohasArguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(ask(arguments))
-}
-
-async fn ask(arguments: &WhohasArguments) -> Outcome {
-    let (address, host) = (arguments.address, interfaces().await?);
-    let asked = chosen(arguments, &host)?;
     let asking = Asking { questions: arguments.count, pause: Duration::from_millis(arguments.wait) };
-    let answers = who_has(&asked, address, asking).await?;
-    // Read after the question: whoever was asked for its own reasons is known by now.
-    let known = neighbours().await.unwrap_or_default();
-    let found = Found {
-        address,
-        asked_on: asked.iter().map(|it| it.name.clone()).collect(),
-        questions: arguments.count,
-        on_this_host: host.holders(address).map(|it| it.name.clone()).collect(),
-        stations: stations(address, &answers, &host, &known),
-    };
+    let found = runtime.block_on(ask(arguments.address, &arguments.interfaces, asking))?;
     match arguments.output {
         Format::Json => {
             let line = serde_json::to_string(&found).map_err(std::io::Error::other)?;
@@ -45,25 +30,36 @@ async fn ask(arguments: &WhohasArguments) -> Outcome {
         }
         Format::Text => found.print()?,
     }
-    let stations: BTreeSet<&String> = found.stations.iter().map(|station| &station.mac).collect();
-    match stations.len() {
+    match found.macs().len() {
         0 => Err(Failure::NobodyAnswers),
         1 => Ok(()),
         _ => Err(Failure::SeveralAnswer),
     }
 }
 
+/// Asks the LAN on these interfaces; on those that carry the address's subnet if none is named.
+pub(crate) async fn ask(address: IpAddr, on: &[Pattern], asking: Asking) -> Result<Found, Failure> {
+    let host = interfaces().await?;
+    let asked = chosen(address, on, &host)?;
+    let answers = who_has(&asked, address, asking).await?;
+    // Read after the question: whoever was asked for its own reasons is known by now.
+    let known = neighbours().await.unwrap_or_default();
+    Ok(Found {
+        address,
+        asked_on: asked.iter().map(|it| it.name.clone()).collect(),
+        questions: asking.questions,
+        on_this_host: host.holders(address).map(|it| it.name.clone()).collect(),
+        stations: stations(address, &answers, &host, &known),
+    })
+}
+
 /// The interfaces to ask on.
-fn chosen(arguments: &WhohasArguments, host: &Table) -> Result<Vec<Interface>, Failure> {
-    let selection = Selection { only: arguments.interfaces.clone(), ..Selection::default() };
+fn chosen(address: IpAddr, on: &[Pattern], host: &Table) -> Result<Vec<Interface>, Failure> {
+    let selection = Selection { only: on.to_vec(), ..Selection::default() };
     let of_host = host.interfaces();
     let usable: Vec<&Interface> = of_host.values().filter(|it| selection.usable(it).is_ok()).collect();
-    let rule = if arguments.interfaces.is_empty() {
-        Rule::any()
-    } else {
-        Rule::matching(arguments.interfaces.clone())
-    };
-    let chosen = rule.choose(arguments.address, usable.into_iter(), std::iter::empty(), &Segments::default());
+    let rule = if on.is_empty() { Rule::any() } else { Rule::matching(on.to_vec()) };
+    let chosen = rule.choose(address, usable.into_iter(), std::iter::empty(), &Segments::default());
     if chosen.is_empty() {
         let why = |it: &Interface| Some(format!("\n  {}: {}", it.name, selection.usable(it).err()?));
         return Err(Failure::NoInterface(of_host.values().filter_map(why).collect()));
@@ -72,22 +68,22 @@ fn chosen(arguments: &WhohasArguments, host: &Table) -> Result<Vec<Interface>, F
 }
 
 /// What was asked and who answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Found {
-    address: IpAddr,
-    asked_on: Vec<String>,
+pub(crate) struct Found {
+    pub(crate) address: IpAddr,
+    pub(crate) asked_on: Vec<String>,
     questions: u32,
     /// The interfaces of this host that have the address themselves.
     on_this_host: Vec<String>,
-    stations: Vec<Station>,
+    pub(crate) stations: Vec<Station>,
 }
 
 /// A station that answered on one interface.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Station {
-    mac: String,
+pub(crate) struct Station {
+    pub(crate) mac: String,
     interface: String,
     milliseconds: f64,
     answers: u32,
@@ -125,11 +121,15 @@ fn stations(address: IpAddr, answers: &[Answer], host: &Table, known: &[Neighbou
 }
 
 impl Found {
+    /// The hardware addresses that answered.
+    pub(crate) fn macs(&self) -> BTreeSet<&str> {
+        self.stations.iter().map(|station| &*station.mac).collect()
+    }
+
     fn print(&self) -> std::io::Result<()> {
         let mut out = anstream::stdout();
         let Self { address, questions, .. } = self;
-        let stations: BTreeSet<&String> = self.stations.iter().map(|station| &station.mac).collect();
-        match stations.len() {
+        match self.macs().len() {
             0 => writeln!(
                 out,
                 "nobody answers for {address} on {} ({questions} questions)",

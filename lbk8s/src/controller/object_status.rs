@@ -80,7 +80,7 @@ pub(super) fn conditions(problems: &[&Problem], shown: &[Condition], now: i64) -
     let ours = Condition {
         type_: IN_FORCE.to_owned(),
         status: status.to_owned(),
-        reason: problems.first().map_or("InForce", |problem| problem.code).to_owned(),
+        reason: problems.first().map_or("InForce", |problem| &*problem.code).to_owned(),
         message: lines.join("; "),
         last_transition_time: before.map_or(Time(now), |it| it.last_transition_time.clone()),
         observed_generation: None,

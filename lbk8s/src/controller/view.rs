@@ -1,18 +1,19 @@
 //! What the controller knows, for people and for pages that show it: as JSON. It renders what was decided, and decides
 //! nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lbcore::allocator::{Holding, Outcome};
 use lbcore::{Counters, Decision, Family, PoolSpec, ServiceKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Controller;
 use crate::objects::service::{ServiceView, Wish};
 
 /// A pool, and how full it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolView {
     /// Its name.
     pub name: String,
@@ -25,7 +26,7 @@ pub struct PoolView {
 }
 
 /// How many addresses of one family a pool has, and what they are used for. One that is shared counts once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UseView {
     /// Those that may be given.
     pub total: u128,
@@ -40,7 +41,7 @@ pub struct UseView {
 }
 
 /// What became of a Service's wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It holds an address.
@@ -52,7 +53,7 @@ pub enum State {
 }
 
 /// A Service that asks for an address, and what it has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The Service.
     pub service: ServiceKey,
@@ -61,24 +62,24 @@ pub struct Standing {
     /// What it holds, in order.
     pub held: Vec<HeldView>,
     /// What is not as it wishes, for machines: the reason of its condition.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// What is not as it wishes, for people.
     pub text: Option<String>,
 }
 
 /// An address that a Service holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldView {
     /// The address.
     pub address: IpAddr,
     /// The pool it is from.
     pub pool: String,
     /// Why this address: a stable word.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
 
 /// How many Services there are in each state, and why those wait that do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicesView {
     /// Those that hold an address.
     pub served: usize,
@@ -87,7 +88,7 @@ pub struct ServicesView {
     /// Those whose wish cannot be read.
     pub unclear: usize,
     /// Those that hold none, by reason.
-    pub reasons: BTreeMap<&'static str, usize>,
+    pub reasons: BTreeMap<Cow<'static, str>, usize>,
 }
 
 impl ServicesView {
@@ -100,8 +101,8 @@ impl ServicesView {
                 State::Pending => view.pending += 1,
                 State::Unclear => view.unclear += 1,
             }
-            if let (true, Some(reason)) = (standing.held.is_empty(), standing.reason) {
-                *view.reasons.entry(reason).or_default() += 1;
+            if let (true, Some(reason)) = (standing.held.is_empty(), &standing.reason) {
+                *view.reasons.entry(reason.clone()).or_default() += 1;
             }
         }
         view
@@ -117,7 +118,7 @@ impl UseView {
 
 impl HeldView {
     fn of(holding: &Holding) -> Self {
-        Self { address: holding.address, pool: holding.pool.to_string(), why: holding.grant.code() }
+        Self { address: holding.address, pool: holding.pool.to_string(), why: holding.grant.code().into() }
     }
 }
 
@@ -162,7 +163,7 @@ impl Controller {
                     service,
                     state: State::Unclear,
                     held,
-                    reason: Some("InvalidRequest"),
+                    reason: Some("InvalidRequest".into()),
                     text: Some(text.collect::<Vec<_>>().join("; ")),
                 }
             }
@@ -176,7 +177,7 @@ impl Controller {
                         Outcome::Pending { .. } => State::Pending,
                     },
                     held,
-                    reason: refusal.map(lbcore::Refusal::code),
+                    reason: refusal.map(|refusal| refusal.code().into()),
                     text: refusal.map(ToString::to_string),
                 }
             }

@@ -30,7 +30,8 @@ pub struct Manifest {
     pub place: Place,
     /// The whole text of the file.
     pub source: Arc<str>,
-    tree: Tree,
+    /// None if it stands in no file.
+    tree: Option<Tree>,
 }
 
 /// A place in a file.
@@ -175,7 +176,12 @@ impl Manifests {
         });
         let wrong: Vec<String> = wrong.collect();
         if wrong.is_empty() {
-            self.objects.push(Manifest { value, place: place.clone(), source: source.clone(), tree });
+            self.objects.push(Manifest {
+                value,
+                place: place.clone(),
+                source: source.clone(),
+                tree: Some(tree),
+            });
         } else {
             let why = wrong.join(", ");
             self.errors.push(ManifestError::NotAnObject { place: place.clone(), why });
@@ -184,6 +190,18 @@ impl Manifests {
 }
 
 impl Manifest {
+    /// An object that stands in no file, as of a cluster.
+    #[must_use]
+    pub fn in_no_file(value: Value) -> Self {
+        Self { value, place: Place { file: PathBuf::new(), line: 0 }, source: "".into(), tree: None }
+    }
+
+    /// Whether it stands in a file.
+    #[must_use]
+    pub fn is_in_file(&self) -> bool {
+        self.tree.is_some()
+    }
+
     /// The reference of the object, as it is written.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
@@ -214,7 +232,10 @@ impl Manifest {
     /// The place of a field; of its nearest parent if the field itself is not there.
     #[must_use]
     pub fn locate(&self, path: &FieldPath) -> Place {
-        Place { file: self.place.file.clone(), line: self.tree.locate(path.steps()) }
+        Place {
+            file: self.place.file.clone(),
+            line: self.tree.as_ref().map_or(0, |tree| tree.locate(path.steps())),
+        }
     }
 
     /// The place that a problem is about. Its path may lead on into the text of a ConfigMap.
@@ -228,11 +249,12 @@ impl Manifest {
     pub fn span_of(&self, problem: &Problem) -> Option<Range<usize>> {
         let (outer, inner) = problem.path.split_once(": ").unwrap_or((&problem.path, ""));
         let outer = annotation(outer).unwrap_or_else(|| FieldPath::parse(outer));
-        let by_name = [UNKNOWN_FIELD, UNKNOWN_ANNOTATION, DEPRECATED].contains(&problem.code);
+        let by_name = [UNKNOWN_FIELD, UNKNOWN_ANNOTATION, DEPRECATED].contains(&&*problem.code);
+        let tree = self.tree.as_ref()?;
         let span = if inner.is_empty() {
-            self.tree.span(outer.steps(), by_name, problem.span)
+            tree.span(outer.steps(), by_name, problem.span)
         } else {
-            self.tree.span_inside(outer.steps(), FieldPath::parse(inner).steps(), by_name, problem.span)
+            tree.span_inside(outer.steps(), FieldPath::parse(inner).steps(), by_name, problem.span)
         };
         span.filter(|span| self.source.get(span.clone()).is_some_and(|text| !text.is_empty()))
     }
@@ -242,11 +264,12 @@ impl Manifest {
     pub fn locate_path(&self, path: &str) -> Place {
         let (outer, inner) = path.split_once(": ").unwrap_or((path, ""));
         let outer = annotation(outer).unwrap_or_else(|| FieldPath::parse(outer));
-        let line = self.tree.locate(outer.steps());
+        let Some(tree) = &self.tree else { return self.place.clone() };
+        let line = tree.locate(outer.steps());
         if inner.is_empty() {
             return Place { file: self.place.file.clone(), line };
         }
-        let line = self.tree.locate_inside(outer.steps(), FieldPath::parse(inner).steps()).unwrap_or(line);
+        let line = tree.locate_inside(outer.steps(), FieldPath::parse(inner).steps()).unwrap_or(line);
         Place { file: self.place.file.clone(), line }
     }
 }

@@ -93,7 +93,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// How bad a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Something is not in force as it is written.
@@ -104,7 +104,7 @@ pub enum Severity {
 
 /// Something that is wrong with an object. If it is an error, the object, or the part of it that the message
 /// names, is not in force as written; what was in force before stays.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[error("{object}: {path}: {message}")]
 pub struct Problem {
     /// The object at fault.
@@ -114,7 +114,7 @@ pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
     /// A short, stable word for machines: what kind of problem it is.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What was found, what was expected, and what to do.
     pub message: String,
     /// The faulty part of the field's text, in bytes, if it is not the whole: first and behind the last.
@@ -133,7 +133,7 @@ impl Problem {
             object: object.clone(),
             path: path.into(),
             severity: Severity::Error,
-            code,
+            code: code.into(),
             message: message.to_string(),
             span: None,
         }

@@ -23,9 +23,17 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(problem: Problem, manifest: Option<&Manifest>) -> Self {
+        let manifest = manifest.filter(|manifest| manifest.is_in_file());
         let place = manifest.map(|manifest| manifest.locate_problem(&problem));
         let text = manifest.and_then(|manifest| Some((manifest.source.clone(), manifest.span_of(&problem)?)));
         Self { problem, place, text }
+    }
+
+    /// The same where its object stands in a file of these.
+    #[must_use]
+    pub fn located_in(self, manifests: &Manifests) -> Self {
+        let manifest = manifests.objects.iter().find(|manifest| manifest.is(&self.problem.object));
+        if manifest.is_some() { Self::new(self.problem, manifest) } else { self }
     }
 
     pub(super) fn of_file(error: &ManifestError, manifests: &Manifests) -> Self {

@@ -232,7 +232,7 @@ pub fn problem(finding: &Finding) -> ProblemReport {
         namespace: problem.object.namespace.to_string(),
         name: problem.object.name.to_string(),
         path: problem.path.clone(),
-        code: problem.code.to_owned(),
+        code: problem.code.to_string(),
         message: problem.message.clone(),
         file: place.map(|place| place.file.display().to_string()),
         line: place.map(|place| place.line).filter(|line| *line > 0),

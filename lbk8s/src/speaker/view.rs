@@ -8,13 +8,13 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use lbcore::ownership::claims::Cause;
 use lbcore::ownership::{Candidate, PassedOver};
 use lbcore::{Ownership, Reach, ServiceKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Speaker;
 use super::history::{Move, Tenure};
 
 /// An address, and who answers for it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressView {
     /// The address.
@@ -40,7 +40,7 @@ pub struct AddressView {
 }
 
 /// A reason: a stable word for machines, with what belongs to it, and the same for people.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Why {
     /// For machines.
     #[serde(flatten)]
@@ -50,7 +50,7 @@ pub struct Why {
 }
 
 /// All that is known of an address: why this node, and why not that one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressExplained {
     /// Who answers.
@@ -68,7 +68,7 @@ pub struct AddressExplained {
 
 /// A node that can answer.
 #[expect(clippy::struct_excessive_bools, reason = "each is a rank of its own")]
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateView {
     /// The node.
@@ -92,7 +92,7 @@ pub struct CandidateView {
 }
 
 /// A node that cannot answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassedOverView {
     /// The node.
     pub node: String,
@@ -103,7 +103,7 @@ pub struct PassedOverView {
 }
 
 /// An owner from one moment on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenureView {
     /// Since when.
     pub since: Timestamp,
@@ -116,7 +116,7 @@ pub struct TenureView {
 }
 
 /// An address that has another owner than before.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MoveView {
     /// The address.
     pub address: IpAddr,

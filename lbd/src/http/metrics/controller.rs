@@ -25,7 +25,7 @@ pub(super) fn register(metrics: &mut Metrics<'_>, status: &ControllerStatus) {
             .map(|(state, count)| (vec![("state", state.to_owned())], count as f64));
     metrics.gauges("services", "Services that ask for an address, by what became of it", by_state);
     let reasons = services.reasons.iter();
-    let reasons = reasons.map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count as f64));
+    let reasons = reasons.map(|(reason, count)| (vec![("reason", reason.to_string())], *count as f64));
     metrics.gauges("unserved_services", "Services without an address, by reason", reasons);
     metrics.problems("What is wrong with the configuration", &status.problems);
     let counted = &status.counted;

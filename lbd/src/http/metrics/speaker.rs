@@ -56,7 +56,7 @@ fn register_wire(metrics: &mut Metrics<'_>, status: &SpeakerStatus) {
     metrics.counters("frames_answered", "Questions answered", answered);
     let dropped = wire.interfaces.iter().flat_map(|(name, frames)| {
         let by = frames.dropped.iter();
-        by.map(|(reason, count)| ([on(name), vec![("reason", (*reason).to_owned())]].concat(), *count))
+        by.map(|(reason, count)| ([on(name), vec![("reason", reason.to_string())]].concat(), *count))
     });
     metrics.counters("frames_ignored", "Frames that were read and not answered", dropped);
     let claims = wire.interfaces.iter().map(|(name, frames)| (on(name), frames.claims));

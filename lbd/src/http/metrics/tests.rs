@@ -18,8 +18,13 @@ fn all() -> MetricsArguments {
 
 /// A speaker and a controller that have something to say for every metric.
 fn known() -> Known {
-    let frames =
-        FramesView { arp: 3, ndp: 2, echo: 1, claims: 4, dropped: BTreeMap::from([("foreign_target", 7)]) };
+    let frames = FramesView {
+        arp: 3,
+        ndp: 2,
+        echo: 1,
+        claims: 4,
+        dropped: BTreeMap::from([("foreign_target".into(), 7)]),
+    };
     let wire = WireView {
         announced: 9,
         interfaces: BTreeMap::from([("eth0".to_owned(), frames)]),
@@ -71,7 +76,10 @@ fn known() -> Known {
     let controller = ControllerStatus {
         leader: true,
         pools: vec![pool],
-        services: ServicesView { reasons: BTreeMap::from([("NoPools", 1)]), ..ServicesView::default() },
+        services: ServicesView {
+            reasons: BTreeMap::from([("NoPools".into(), 1)]),
+            ..ServicesView::default()
+        },
         ..ControllerStatus::default()
     };
     let address = AddressView {

@@ -154,7 +154,7 @@ mod tests {
             service: format!("web/s{number}").parse().expect("a key"),
             state: State::Pending,
             held: Vec::new(),
-            reason: Some("NoPools"),
+            reason: Some("NoPools".into()),
             text: Some("<script>alert(1)</script>".to_owned()),
         };
         let status = ControllerStatus { leader: true, ready: true, ..ControllerStatus::default() };

@@ -3,15 +3,10 @@
 use lbk8s::controller::view::{PoolView, Standing, State, UseView};
 
 use super::html::{Cell, Escaped, Row, add, table};
+use crate::attention::{NEARLY_FULL, number, percent};
 
 /// Pools that are shown at once.
 const POOLS: usize = 100;
-
-/// A part of a whole, of a hundred.
-#[expect(clippy::cast_precision_loss, reason = "it is for the eye")]
-pub(super) fn percent(part: u128, whole: u128) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
-}
 
 /// Each pool's use, with a bar of it for each family.
 pub(super) fn bars(pools: &[PoolView], words: &str) -> String {
@@ -50,7 +45,7 @@ fn bar(family: &str, used: &UseView) -> String {
     let apart = apart.into_iter().filter(|(count, _)| *count > 0);
     let apart = apart.map(|(count, what)| format!(", {count} {what}")).collect::<Vec<_>>().concat();
     let kept = percent(used.reserved.saturating_add(used.avoided), used.total);
-    let fullness = if share >= 90.0 { "bar full" } else { "bar" };
+    let fullness = if share >= NEARLY_FULL { "bar full" } else { "bar" };
     let said = match used.used {
         1.. if share < 1.0 => "under 1 %".to_owned(),
         _ => format!("{share:.0} %"),
@@ -69,16 +64,6 @@ fn bar(family: &str, used: &UseView) -> String {
     )
 }
 
-/// Numbers of IPv6 have no end.
-fn number(count: u128) -> String {
-    let bits = u128::BITS - count.leading_zeros();
-    match count {
-        0..=9_999_999 => count.to_string(),
-        _ if count.is_power_of_two() => format!("2^{}", bits - 1),
-        _ => format!("about 2^{bits}"),
-    }
-}
-
 /// The Services that ask for an address.
 pub(super) fn services(services: &[Standing], words: &str) -> String {
     let row = |it: &Standing| {
@@ -92,7 +77,7 @@ pub(super) fn services(services: &[Standing], words: &str) -> String {
         };
         let why = match (&it.text, it.held.first()) {
             (Some(text), _) => Cell::text(text),
-            (None, Some(held)) => Cell::text(reason(held.why)),
+            (None, Some(held)) => Cell::text(reason(&held.why)),
             (None, None) => Cell::or_dash(None::<&str>),
         };
         let some = |all: String| Cell::or_dash(Some(all).filter(|all| !all.is_empty()));

@@ -1,10 +1,11 @@
 //! Questions about a running controller, and its answers: what a command line and a page render.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Running;
@@ -67,7 +68,7 @@ impl Inspector {
 }
 
 /// How a controller is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ControllerStatus {
     /// Whether it is the one that gives addresses. If not, nothing else is known.
@@ -81,7 +82,7 @@ pub struct ControllerStatus {
     /// MetalLB's controller runs, so that this one writes nothing.
     pub held_back: bool,
     /// Where the pools in force were read: `IPAddressPool` or `ConfigMap`.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// The pools in force.
     pub pools: Vec<PoolView>,
     /// How many Services there are in each state.
@@ -95,7 +96,7 @@ pub struct ControllerStatus {
 }
 
 /// What was counted.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counted {
     /// Statuses of Services that were written.
@@ -160,7 +161,7 @@ impl<N: FnMut(&Notice)> Running<N> {
                 .map(|watch| format!("the API server's list of {watch}"))
                 .collect(),
             held_back: self.controller.is_held_back(),
-            source: self.controller.source(),
+            source: self.controller.source().into(),
             pools: self.controller.pools(),
             services,
             pending,

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
 use lbnet::membership::Counters;
 use lbnet::membership::carrier::Snapshot;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Running;
@@ -84,7 +84,7 @@ impl Inspector {
 }
 
 /// Where what a speaker knows came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum World {
     /// It does not know enough yet.
@@ -96,7 +96,7 @@ pub enum World {
 }
 
 /// How a speaker is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpeakerStatus {
     /// Its node.
@@ -132,7 +132,7 @@ pub struct SpeakerStatus {
 }
 
 /// An interface that can answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
@@ -145,7 +145,7 @@ pub struct InterfaceView {
 }
 
 /// The speaker of another node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberView {
     /// Its node.
@@ -163,7 +163,7 @@ pub struct MemberView {
 }
 
 /// What was counted since the start.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counted {
     /// How often an address lost its owner, as this speaker saw it.

@@ -1,17 +1,18 @@
 //! What became of the frames that this node's interfaces have seen, and who else has its addresses: for those that ask.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::jiff::Timestamp;
 use lbnet::layer2::{AddressCounters, InterfaceSnapshot, Snapshot};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::speaker::view::moment;
 
 /// What this node has answered and announced.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WireView {
     /// Frames sent without being asked.
@@ -30,7 +31,7 @@ pub struct WireView {
 }
 
 /// What became of the frames that an interface has seen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FramesView {
     /// ARP requests answered.
     pub arp: u64,
@@ -41,11 +42,11 @@ pub struct FramesView {
     /// Frames in which somebody else claimed an address of this node.
     pub claims: u64,
     /// Frames that were not answered, by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
+    pub dropped: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// Another station that claims an address of this node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConflictView {
     /// The address.
     pub address: IpAddr,
@@ -91,7 +92,7 @@ impl FramesView {
         let mut dropped = BTreeMap::new();
         // Several ways to be malformed have one word.
         for (reason, count) in &counters.dropped {
-            *dropped.entry(reason.code()).or_default() += count;
+            *dropped.entry(reason.code().into()).or_default() += count;
         }
         Self { arp: counters.arp, ndp: counters.ndp, echo: counters.echo, claims: counters.claims, dropped }
     }

@@ -1,0 +1,254 @@
+//! `lbd explain` of a cluster: why a Service has its address or waits, why this node answers and not that one, and what the
+//! LAN says.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use lbk8s::offline::explain::Explanation;
+use lbk8s::speaker::view::{AddressExplained, CandidateView};
+use lbk8s::suggest;
+use serde::Serialize;
+
+use super::found::{Found, Source};
+use super::history::{self, explained};
+use super::reach::{Process, Silence};
+use super::report::{AddressReport, Report, ServiceReport};
+use super::status::BOLD;
+use super::{ago, manifests, run};
+use crate::cli::{ExplainArguments, Format};
+use crate::columns::{columns, terminal_width, wrapped};
+use crate::exit::{Failure, Outcome};
+use crate::offline;
+use crate::wire::whohas;
+
+/// All that is known of a Service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explained {
+    #[serde(flatten)]
+    service: ServiceReport,
+    addresses_explained: Vec<Answered>,
+    /// Which pools would be looked at if it asked now; nothing where no API server is asked.
+    pools: Option<Explanation>,
+    /// Who could not be asked.
+    unasked: Vec<String>,
+}
+
+/// An address of the Service.
+#[derive(Debug, Serialize)]
+struct Answered {
+    address: IpAddr,
+    /// As a speaker sees it; nothing if none could be asked.
+    ownership: Option<AddressExplained>,
+    lan: Lan,
+}
+
+/// What the LAN says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Lan {
+    /// The node that asked; it is not the owner.
+    asked_by: Option<String>,
+    found: Option<whohas::Found>,
+    /// Why nothing was found out.
+    why: Option<String>,
+}
+
+/// `lbd explain` without files.
+pub(crate) fn explain(arguments: &ExplainArguments) -> Outcome {
+    let (explained, report) = run(of(arguments))?;
+    match arguments.output {
+        Format::Json => offline::print_json(&explained)?,
+        Format::Text => print(&explained, &report)?,
+    }
+    Ok(())
+}
+
+async fn of(arguments: &ExplainArguments) -> Result<(Explained, Report), Failure> {
+    let source = Source::at(&arguments.at, &arguments.server, arguments.world.namespace.clone()).await?;
+    let (found, pools) = tokio::join!(source.ask(), pools(&source, arguments));
+    let (found, pools) = (found?, pools?);
+    let mut report = Report::of(&found);
+    let name = arguments.service.to_string();
+    let Some(at) = report.services.iter().position(|service| service.service == name) else {
+        return Err(no_such_service(&name, pools.as_ref(), &report));
+    };
+    let service = report.services.swap_remove(at);
+    let processes: Vec<Process> = found.speakers.iter().map(|asked| asked.process.clone()).collect();
+    let mut addresses = Vec::new();
+    for address in &service.addresses {
+        addresses.push(answered(&processes, address, &found).await);
+    }
+    let unasked = found.speakers.iter().filter_map(|asked| {
+        let why = match asked.said.as_ref().err()? {
+            Silence::NotThere => return None,
+            Silence::Forbidden(why) | Silence::Failed(why) => why,
+        };
+        Some(format!("{} cannot be asked: {why}", asked.process.name))
+    });
+    let unasked = unasked.collect();
+    Ok((Explained { service, addresses_explained: addresses, pools, unasked }, report))
+}
+
+/// What the pools would say, by the objects of the API server.
+async fn pools(source: &Source, arguments: &ExplainArguments) -> Result<Option<Explanation>, Failure> {
+    let Some(client) = source.client() else { return Ok(None) };
+    let objects = manifests::of(client, source.namespace()).await?;
+    Ok(offline::world(objects, &arguments.world).explain(&arguments.service))
+}
+
+fn no_such_service(name: &str, pools: Option<&Explanation>, report: &Report) -> Failure {
+    if pools.is_some() {
+        return Failure::NotOurs(name.to_owned());
+    }
+    let known = report.services.iter().map(|service| service.service.as_str());
+    Failure::NoSuchService { name: name.to_owned(), hint: suggest::hint(suggest::nearest(name, known)) }
+}
+
+async fn answered(processes: &[Process], address: &AddressReport, found: &Found) -> Answered {
+    let all = explained(processes, address.address).await.unwrap_or_default();
+    let owner = address.node.as_deref();
+    let node_of = |process: &Process| {
+        let asked = found.speakers.iter().find(|asked| asked.process.name == process.name);
+        asked.and_then(|asked| asked.said.as_ref().ok()).map(|speaker| speaker.status.node.clone())
+    };
+    let with_nodes: Vec<_> = all.into_iter().map(|(process, it)| (process, node_of(process), it)).collect();
+    let lan = ask_lan(address.address, owner, &with_nodes).await;
+    let mut with_nodes = with_nodes;
+    // The owner knows best.
+    with_nodes.sort_by_key(|(_, node, _)| node.as_deref() != owner);
+    let ownership = with_nodes.into_iter().next().map(|(_, _, explained)| explained);
+    Answered { address: address.address, ownership, lan }
+}
+
+/// A host does not hear its own questions, so that the owner is the last to be asked.
+async fn ask_lan(
+    address: IpAddr,
+    owner: Option<&str>,
+    speakers: &[(&Process, Option<String>, AddressExplained)],
+) -> Lan {
+    let silent = |why: &str| Lan { asked_by: None, found: None, why: Some(why.to_owned()) };
+    let others = speakers.iter().filter(|(_, node, _)| node.as_deref() != owner);
+    let in_subnet = |(_, node, explained): &&(&Process, Option<String>, AddressExplained)| {
+        explained.candidates.iter().any(|it| Some(&it.node) == node.as_ref() && it.in_subnet)
+    };
+    let asking = others.clone().find(in_subnet).or_else(|| others.clone().next());
+    let Some((process, node, _)) = asking else {
+        return silent("no speaker but the owner's can be asked; lbd whohas asks from any host of the LAN");
+    };
+    match process.get::<whohas::Found>(&format!("/v1/lan/{address}")).await {
+        Ok(found) => Lan { asked_by: node.clone(), found: Some(found), why: None },
+        Err(Silence::NotThere) => silent("its speakers are of a version that cannot be asked for it"),
+        Err(Silence::Forbidden(why) | Silence::Failed(why)) => silent(&why),
+    }
+}
+
+fn print(explained: &Explained, report: &Report) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let width = terminal_width();
+    let service = &explained.service;
+    let addresses: Vec<String> = service.addresses.iter().map(|it| it.address.to_string()).collect();
+    let has = if addresses.is_empty() {
+        "has no address".to_owned()
+    } else {
+        format!("has {}", addresses.join(" and "))
+    };
+    let why = match (&service.text, &explained.pools) {
+        (Some(text), _) => format!(": {text}"),
+        (None, Some(pools)) if !addresses.is_empty() => format!(": {}", pools.service.reason.message),
+        (None, _) => String::new(),
+    };
+    writeln!(out, "{BOLD}{}{BOLD:#} {}", service.service, wrapped(&format!("{has}{why}"), width, 0))?;
+    for (address, answered) in service.addresses.iter().zip(&explained.addresses_explained) {
+        print_address(&mut out, address, answered, report, width)?;
+    }
+    for why in &explained.unasked {
+        writeln!(out, "\n{}", wrapped(why, width, 2))?;
+    }
+    if let Some(pools) = &explained.pools {
+        offline::explain::print_pools(&mut out, pools)?;
+    }
+    Ok(())
+}
+
+fn print_address(
+    out: &mut impl Write,
+    address: &AddressReport,
+    answered: &Answered,
+    report: &Report,
+    width: Option<usize>,
+) -> io::Result<()> {
+    let on: Vec<String> = address
+        .interfaces
+        .iter()
+        .map(|it| it.mac.as_ref().map_or_else(|| it.name.clone(), |mac| format!("{} ({mac})", it.name)))
+        .collect();
+    let on = if on.is_empty() { String::new() } else { format!(" on {}", on.join(" and ")) };
+    let since = address.since.map(|since| format!(", for {}", ago(since, report.at))).unwrap_or_default();
+    let why = address.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let said = match &address.node {
+        Some(node) => format!("is answered by node {node}{on}{since}{why}"),
+        None => format!("is answered by nobody{why}"),
+    };
+    writeln!(out, "\n{BOLD}{}{BOLD:#} {}", address.address, wrapped(&said, width, 0))?;
+    if let Some(ownership) = &answered.ownership {
+        let candidates = ownership.candidates.iter().map(|it| [it.node.clone(), candidate(it, address)]);
+        let passed = ownership.passed_over.iter().map(|it| [it.node.clone(), format!("cannot: {}", it.text)]);
+        let rows: Vec<[String; 2]> = candidates.chain(passed).collect();
+        let indent = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0) + 4;
+        for line in columns(&rows) {
+            writeln!(out, "  {}", wrapped(&line, width, indent))?;
+        }
+        if let Some(apart) = &ownership.apart {
+            writeln!(out, "  {}", wrapped(apart, width, 2))?;
+        }
+        if ownership.history.len() > 1 {
+            writeln!(out, "  Before:")?;
+            let before = &ownership.history[..ownership.history.len() - 1];
+            for line in history::lines(before, width.map(|width| width.saturating_sub(2))).iter().skip(1) {
+                writeln!(out, "    {line}")?;
+            }
+        }
+    }
+    writeln!(out, "  {}", wrapped(&lan(&answered.lan, address), width, 2))
+}
+
+fn candidate(it: &CandidateView, address: &AddressReport) -> String {
+    let mut facts = Vec::new();
+    let mut tell = |is: bool, fact: &str| {
+        if is {
+            facts.push(fact.to_owned())
+        }
+    };
+    tell(!it.in_subnet, "not in the address's subnet");
+    tell(!it.ready, "without a ready endpoint");
+    tell(!it.fits_all, "not for both families");
+    tell(!it.heard, "not heard on the LAN");
+    tell(it.last_choice, "drained");
+    tell(it.leaving, "leaving");
+    if it.weight != 0 {
+        facts.push(format!("preferred by {}", it.weight));
+    }
+    facts.push(format!("answers for {}", it.load));
+    let verb = if address.node.as_ref() == Some(&it.node) { "answers" } else { "could" };
+    format!("{verb}: {}", facts.join(", "))
+}
+
+fn lan(lan: &Lan, address: &AddressReport) -> String {
+    let Some(found) = &lan.found else {
+        return format!("The LAN was not asked: {}.", lan.why.as_deref().unwrap_or("nobody could ask it"));
+    };
+    let by = lan.asked_by.as_deref().unwrap_or("a speaker");
+    let expected: Vec<&str> = address.interfaces.iter().filter_map(|it| it.mac.as_deref()).collect();
+    let station = |mac: &str| match &address.node {
+        Some(node) if expected.contains(&mac) => format!("{mac}, which is {node}'s"),
+        _ => format!("{mac}, which is not the owner's"),
+    };
+    let macs: Vec<String> = found.macs().into_iter().map(station).collect();
+    let on = found.asked_on.join(", ");
+    match &macs[..] {
+        [] => format!("The LAN, asked by {by} on {on}: NOBODY ANSWERS."),
+        [one] => format!("The LAN, asked by {by} on {on}: {one}, and nobody else."),
+        several => format!("The LAN, asked by {by} on {on}: SEVERAL ANSWER: {}.", several.join("; ")),
+    }
+}

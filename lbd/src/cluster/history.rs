@@ -1,0 +1,121 @@
+//! `lbd history`: who has answered for an address, since when, and why.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::IpAddr;
+
+use futures::future::join_all;
+use lbk8s::speaker::view::{AddressExplained, TenureView};
+use serde::Serialize;
+
+use super::found::Source;
+use super::reach::{Process, Role, Silence};
+use super::run;
+use super::status::BOLD;
+use crate::cli::{Format, HistoryArguments};
+use crate::columns::{fitted, terminal_width};
+use crate::exit::{Failure, Outcome};
+use crate::offline::print_json;
+
+/// What the speakers together know of who answered.
+#[derive(Debug, Serialize)]
+struct History {
+    address: IpAddr,
+    services: Vec<String>,
+    /// The last one last.
+    tenures: Vec<TenureView>,
+}
+
+pub(crate) fn main(arguments: &HistoryArguments) -> Outcome {
+    let history = run(async {
+        let source = Source::of(&arguments.shown.ask).await?;
+        let processes = source.processes().await?;
+        let explained = explained(&processes, arguments.address).await?;
+        Ok(together(arguments.address, &explained))
+    })?;
+    match arguments.shown.output {
+        Format::Json => print_json(&history)?,
+        Format::Text => print(&history)?,
+    }
+    Ok(())
+}
+
+/// What each speaker that can be asked says of an address, with itself.
+///
+/// # Errors
+/// None of them has it.
+pub(super) async fn explained(
+    processes: &[Process],
+    address: IpAddr,
+) -> Result<Vec<(&Process, AddressExplained)>, Failure> {
+    let path = format!("/v1/addresses/{address}");
+    let speakers = processes.iter().filter(|process| process.role != Role::Controller);
+    let asked = speakers.map(async |process| (process, process.get::<AddressExplained>(&path).await));
+    let mut explained = Vec::new();
+    let mut silent = Vec::new();
+    for (process, said) in join_all(asked).await {
+        match said {
+            Ok(it) => explained.push((process, it)),
+            Err(Silence::NotThere) => {}
+            Err(Silence::Forbidden(why) | Silence::Failed(why)) => {
+                silent.push(format!("{} cannot be asked: {why}", process.name));
+            }
+        }
+    }
+    if explained.is_empty() {
+        let why = match &silent[..] {
+            [] if processes.is_empty() => ", as far as is known: no speaker is to be seen".to_owned(),
+            [] => String::new(),
+            [first, ..] => format!(", as far as is known: {first}"),
+        };
+        return Err(Failure::NoSuchAddress { address, why });
+    }
+    Ok(explained)
+}
+
+/// Each speaker remembers from its own start on, and by its own clock; what several do is told once.
+fn together(address: IpAddr, explained: &[(&Process, AddressExplained)]) -> History {
+    let mut tenures: BTreeMap<(u64, Option<String>), TenureView> = BTreeMap::new();
+    let mut services: Vec<String> = Vec::new();
+    for (_, explained) in explained {
+        services.extend(explained.view.services.iter().map(ToString::to_string));
+        for tenure in &explained.history {
+            let kept = tenures.entry((tenure.epoch, tenure.owner.clone())).or_insert_with(|| tenure.clone());
+            if tenure.since < kept.since {
+                *kept = TenureView { why: tenure.why.clone().or(kept.why.take()), ..tenure.clone() };
+            } else if kept.why.is_none() {
+                kept.why.clone_from(&tenure.why);
+            }
+        }
+    }
+    services.sort();
+    services.dedup();
+    let mut tenures: Vec<TenureView> = tenures.into_values().collect();
+    tenures.sort_by(|a, b| a.since.cmp(&b.since).then(a.epoch.cmp(&b.epoch)));
+    History { address, services, tenures }
+}
+
+fn print(history: &History) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{} of {}", history.address, history.services.join(", "))?;
+    for line in lines(&history.tenures, terminal_width()).iter().enumerate() {
+        match line {
+            (0, header) => writeln!(out, "{BOLD}{header}{BOLD:#}")?,
+            (_, line) => writeln!(out, "{line}")?,
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn lines(tenures: &[TenureView], width: Option<usize>) -> Vec<String> {
+    let header = ["SINCE", "NODE", "EPOCH", "WHY"].map(str::to_owned);
+    let row = |tenure: &TenureView| {
+        [
+            tenure.since.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            tenure.owner.clone().unwrap_or_else(|| "<nobody>".to_owned()),
+            tenure.epoch.to_string(),
+            tenure.why.as_ref().map_or_else(|| "-".to_owned(), |why| why.text.clone()),
+        ]
+    };
+    fitted(&std::iter::once(header).chain(tenures.iter().map(row)).collect::<Vec<_>>(), width, &[2])
+}

@@ -1,0 +1,186 @@
+//! `lbd status`: what needs attention first, then controllers, speakers, pools and Services.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use lbk8s::controller::view::State;
+
+use super::found::Source;
+use super::report::{AddressReport, Report, ServiceReport};
+use super::{ago, ask, members, or_dash, pools, run};
+use crate::attention::Weight;
+use crate::cli::{Format, StatusArguments};
+use crate::columns::{fitted, terminal_width, wrapped};
+use crate::exit::Outcome;
+use crate::offline::print_json;
+
+pub(super) const BOLD: Style = Style::new().bold();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default();
+const GOOD: Style = AnsiColor::Green.on_default();
+
+/// A second look comes so long after the one before.
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) fn main(arguments: &StatusArguments) -> Outcome {
+    if arguments.watch {
+        return run(watch(arguments));
+    }
+    let report = Report::of(&ask(&arguments.shown.ask)?);
+    print(&report, arguments.shown.output)?;
+    Ok(())
+}
+
+fn print(report: &Report, format: Format) -> io::Result<()> {
+    match format {
+        Format::Json => print_json(report),
+        Format::Text => anstream::stdout().lock().write_all(text(report, terminal_width()).as_bytes()),
+    }
+}
+
+/// On a terminal in its place; elsewhere one after the other, whenever something has changed.
+async fn watch(arguments: &StatusArguments) -> Outcome {
+    let source = Source::of(&arguments.shown.ask).await?;
+    let in_place = io::stdout().is_terminal() && arguments.shown.output == Format::Text;
+    let mut last = String::new();
+    loop {
+        match source.ask().await {
+            Ok(found) => {
+                let mut report = Report::of(&found);
+                let shown = match arguments.shown.output {
+                    Format::Text => text(&report, terminal_width()),
+                    Format::Json => {
+                        let at = report.at;
+                        report.at = last_change();
+                        let shown = serde_json::to_string(&report).map_err(io::Error::other)?;
+                        report.at = at;
+                        shown
+                    }
+                };
+                if shown != last {
+                    if in_place {
+                        redraw(&shown)?;
+                    } else {
+                        print(&report, arguments.shown.output)?;
+                    }
+                    last = shown;
+                }
+            }
+            // It may come back.
+            Err(failure) => writeln!(anstream::stderr(), "lbd: {failure}; asking again")?,
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// What is said again and again differs in its time alone.
+fn last_change() -> k8s_openapi::jiff::Timestamp {
+    k8s_openapi::jiff::Timestamp::UNIX_EPOCH
+}
+
+/// Writes over what was there, line by line, so that nothing flickers.
+fn redraw(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    write!(out, "\x1b[H")?;
+    for line in text.lines() {
+        writeln!(out, "{line}\x1b[K")?;
+    }
+    write!(out, "\x1b[J")?;
+    out.flush()
+}
+
+/// The whole, for people.
+pub(super) fn text(report: &Report, width: Option<usize>) -> String {
+    let mut text = problems(report, width);
+    let mut section = |lines: Vec<String>| {
+        let mut lines = lines.into_iter();
+        if let Some(header) = lines.next() {
+            let _ = writeln!(text, "\n{BOLD}{header}{BOLD:#}");
+        }
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
+    };
+    if !report.controllers.is_empty() {
+        section(members::controllers(report, width));
+    }
+    if !report.members.is_empty() {
+        section(members::lines(report, width));
+    }
+    if !report.pools.is_empty() {
+        section(pools::lines(&report.pools, width));
+    }
+    section(services(report, width));
+    text
+}
+
+fn problems(report: &Report, width: Option<usize>) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let style = match problem.severity {
+            Weight::Error => ERROR,
+            Weight::Warning => WARNING,
+            Weight::Note => NOTE,
+        };
+        let word = problem.severity.word();
+        let _ = writeln!(text, "{style}{word:<7}{style:#}  {}", wrapped(&problem.text, width, 9));
+    }
+    if report.problems.is_empty() {
+        let _ = writeln!(text, "{GOOD}Nothing needs attention.{GOOD:#}");
+    }
+    if report.services.iter().any(|service| service.state != State::Served) {
+        let _ =
+            writeln!(text, "{}", wrapped("lbd explain NAMESPACE/NAME says why a Service waits.", width, 0));
+    }
+    text
+}
+
+/// Each address of each Service; those without one first.
+fn services(report: &Report, width: Option<usize>) -> Vec<String> {
+    if report.services.is_empty() {
+        return vec!["No Service asks for an address.".to_owned()];
+    }
+    let header = ["SERVICE", "ADDRESS", "POOL", "NODE", "INTERFACE", "MAC", "SINCE"].map(str::to_owned);
+    let mut rows = vec![header];
+    let (served, waiting): (Vec<&ServiceReport>, Vec<&ServiceReport>) =
+        report.services.iter().partition(|service| !service.addresses.is_empty());
+    for service in waiting {
+        let state = match service.state {
+            State::Unclear => "<unclear>",
+            State::Served | State::Pending => "<pending>",
+        };
+        let nothing = || "-".to_owned();
+        rows.push([
+            service.service.clone(),
+            state.to_owned(),
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+        ]);
+    }
+    for service in served {
+        rows.extend(service.addresses.iter().map(|address| row(&service.service, address, report)));
+    }
+    // Who answers is what is looked for; where, and since when, explain tells too.
+    fitted(&rows, width, &[5, 2, 4, 6])
+}
+
+fn row(service: &str, address: &AddressReport, report: &Report) -> [String; 7] {
+    let names: Vec<&str> = address.interfaces.iter().map(|it| &*it.name).collect();
+    let mut macs: Vec<&str> = address.interfaces.iter().filter_map(|it| it.mac.as_deref()).collect();
+    macs.dedup();
+    [
+        service.to_owned(),
+        address.address.to_string(),
+        or_dash(address.pool.clone()),
+        address.node.clone().unwrap_or_else(|| "<nobody>".to_owned()),
+        or_dash(names.join(",")),
+        or_dash(macs.join(",")),
+        or_dash(address.since.map(|since| ago(since, report.at)).unwrap_or_default()),
+    ]
+}
