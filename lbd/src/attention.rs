@@ -67,6 +67,19 @@ pub(crate) fn number(count: u128) -> String {
     }
 }
 
+/// Why a Service was given an address, in words.
+pub(crate) fn given(code: &str) -> &str {
+    match code {
+        "Lowest" => "the lowest free address",
+        "Requested" => "the address asked for",
+        "Shared" => "shared under the same key",
+        "Reserved" => "kept for this Service",
+        "Remembered" => "the address it had before",
+        "Held" => "held already",
+        other => other,
+    }
+}
+
 fn of_configuration(problems: &[Problem]) -> impl Iterator<Item = Found> + '_ {
     problems.iter().map(|problem| {
         let severity = match problem.severity {
@@ -200,5 +213,16 @@ pub(crate) fn of_pools(pools: &[PoolView], found: &mut Vec<Found>) {
                 found.push(Found::new(Weight::Warning, text));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn great_numbers_are_powers_of_two() {
+        assert_eq!((number(0), number(256)), ("0".to_owned(), "256".to_owned()));
+        assert_eq!((number(1 << 64), number((1 << 64) - 1)), ("2^64".to_owned(), "about 2^64".to_owned()));
     }
 }

@@ -17,14 +17,21 @@ const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A client for what the arguments name: a store, a kubeconfig, the cluster around us, or the user's default.
 pub(crate) async fn connect(arguments: &ClusterArguments) -> Result<Client, Failure> {
+    connect_named(arguments).await.map(|(client, _)| client)
+}
+
+/// The same, with where it is.
+pub(crate) async fn connect_named(arguments: &ClusterArguments) -> Result<(Client, String), Failure> {
     let mut config = config(arguments).await?;
+    let url = config.cluster_url.to_string();
     // What is silent for so long is dead, as behind a proxy that vanished: a watch that lives is ended by the server
     // before that, and begun anew.
     config.read_timeout = Some(SILENCE);
     config.connect_timeout = Some(CONNECTING);
     // Our loops try again themselves, with what is right by then; retries below them would only delay that.
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| Failure::Client(error.to_string()))
+    let client = Client::try_from(config).map_err(|error| Failure::Client(error.to_string()))?;
+    Ok((client, url))
 }
 
 async fn config(arguments: &ClusterArguments) -> Result<Config, Failure> {
@@ -49,7 +56,7 @@ async fn config(arguments: &ClusterArguments) -> Result<Config, Failure> {
         (None, None) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
             Config::incluster().map_err(|error| Failure::Client(error.to_string()))
         }
-        (None, None) => Config::infer().await.map_err(|error| Failure::Client(error.to_string())),
+        (None, None) => of(Kubeconfig::read().map_err(fail)?).await.map_err(fail),
     }
 }
 

@@ -62,8 +62,13 @@ pub(crate) enum Failure {
     #[error("lbd top needs a terminal; lbd status --watch works everywhere")]
     NoTerminal,
     /// The API server does not tell what it is asked for.
-    #[error("the API server does not answer as it should: {0}")]
-    Cluster(String),
+    #[error("{url}: {why}")]
+    Cluster {
+        /// Where it is.
+        url: String,
+        /// What it says.
+        why: String,
+    },
     /// The address belongs to no Service, as far as those know that could be asked.
     #[error("no Service has {address}{why}")]
     NoSuchAddress {

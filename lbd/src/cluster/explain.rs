@@ -27,7 +27,7 @@ use crate::wire::whohas;
 struct Explained {
     #[serde(flatten)]
     service: ServiceReport,
-    addresses_explained: Vec<Answered>,
+    owners: Vec<Answered>,
     /// Which pools would be looked at if it asked now; nothing where no API server is asked.
     pools: Option<Explanation>,
     /// Who could not be asked.
@@ -87,13 +87,13 @@ async fn of(arguments: &ExplainArguments) -> Result<(Explained, Report), Failure
         Some(format!("{} cannot be asked: {why}", asked.process.name))
     });
     let unasked = unasked.collect();
-    Ok((Explained { service, addresses_explained: addresses, pools, unasked }, report))
+    Ok((Explained { service, owners: addresses, pools, unasked }, report))
 }
 
 /// What the pools would say, by the objects of the API server.
 async fn pools(source: &Source, arguments: &ExplainArguments) -> Result<Option<Explanation>, Failure> {
-    let Some(client) = source.client() else { return Ok(None) };
-    let objects = manifests::of(client, source.namespace()).await?;
+    let Some(server) = source.server() else { return Ok(None) };
+    let objects = manifests::of(server, source.namespace()).await?;
     Ok(offline::world(objects, &arguments.world).explain(&arguments.service))
 }
 
@@ -153,13 +153,14 @@ fn print(explained: &Explained, report: &Report) -> io::Result<()> {
     } else {
         format!("has {}", addresses.join(" and "))
     };
-    let why = match (&service.text, &explained.pools) {
-        (Some(text), _) => format!(": {text}"),
-        (None, Some(pools)) if !addresses.is_empty() => format!(": {}", pools.service.reason.message),
-        (None, _) => String::new(),
+    let given: Vec<&str> = service.addresses.iter().filter_map(|it| it.given.as_deref()).collect();
+    let why = match &service.text {
+        Some(text) => format!(": {text}"),
+        None if given.is_empty() => String::new(),
+        None => format!(": {}", given.join("; ")),
     };
     writeln!(out, "{BOLD}{}{BOLD:#} {}", service.service, wrapped(&format!("{has}{why}"), width, 0))?;
-    for (address, answered) in service.addresses.iter().zip(&explained.addresses_explained) {
+    for (address, answered) in service.addresses.iter().zip(&explained.owners) {
         print_address(&mut out, address, answered, report, width)?;
     }
     for why in &explained.unasked {
@@ -193,7 +194,7 @@ fn print_address(
     writeln!(out, "\n{BOLD}{}{BOLD:#} {}", address.address, wrapped(&said, width, 0))?;
     if let Some(ownership) = &answered.ownership {
         let candidates = ownership.candidates.iter().map(|it| [it.node.clone(), candidate(it, address)]);
-        let passed = ownership.passed_over.iter().map(|it| [it.node.clone(), format!("cannot: {}", it.text)]);
+        let passed = ownership.passed_over.iter().map(|it| [it.node.clone(), format!("cannot; {}", it.text)]);
         let rows: Vec<[String; 2]> = candidates.chain(passed).collect();
         let indent = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0) + 4;
         for line in columns(&rows) {
@@ -217,7 +218,7 @@ fn candidate(it: &CandidateView, address: &AddressReport) -> String {
     let mut facts = Vec::new();
     let mut tell = |is: bool, fact: &str| {
         if is {
-            facts.push(fact.to_owned())
+            facts.push(fact.to_owned());
         }
     };
     tell(!it.in_subnet, "not in the address's subnet");
@@ -229,9 +230,12 @@ fn candidate(it: &CandidateView, address: &AddressReport) -> String {
     if it.weight != 0 {
         facts.push(format!("preferred by {}", it.weight));
     }
-    facts.push(format!("answers for {}", it.load));
+    facts.push(match it.load {
+        1 => "has 1 address".to_owned(),
+        load => format!("has {load} addresses"),
+    });
     let verb = if address.node.as_ref() == Some(&it.node) { "answers" } else { "could" };
-    format!("{verb}: {}", facts.join(", "))
+    format!("{verb}; {}", facts.join(", "))
 }
 
 fn lan(lan: &Lan, address: &AddressReport) -> String {

@@ -7,17 +7,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
 use lbk8s::controller::ControllerStatus;
 use lbk8s::controller::view::Standing;
 use lbk8s::speaker::SpeakerStatus;
 use lbk8s::speaker::view::{AddressView, MoveView};
-use lbk8s::watching::explain_client;
 
+use super::Server;
 use super::objects::Objects;
 use super::reach::{Process, Role, Silence, pods};
 use crate::cli::{AskArguments, ClusterArguments};
-use crate::client;
 use crate::exit::Failure;
 
 /// Processes that are asked at the same time.
@@ -28,7 +26,7 @@ const MOVING: Duration = Duration::from_millis(500);
 /// Where everything comes from.
 #[derive(Clone)]
 pub(super) struct Source {
-    client: Option<Client>,
+    server: Option<Server>,
     namespace: String,
     given: Vec<Process>,
 }
@@ -93,26 +91,26 @@ impl Source {
         namespace: String,
     ) -> Result<Self, Failure> {
         let given: Vec<Process> = at.iter().copied().map(Process::at).collect();
-        let client = if given.is_empty() { Some(client::connect(cluster).await?) } else { None };
-        Ok(Self { client, namespace, given })
+        let server = if given.is_empty() { Some(Server::of(cluster).await?) } else { None };
+        Ok(Self { server, namespace, given })
     }
 
     /// The processes that there are.
     pub(super) async fn processes(&self) -> Result<Vec<Process>, Failure> {
-        match &self.client {
+        match &self.server {
             None => Ok(self.given.clone()),
-            Some(client) => match pods(client, &self.namespace).await {
+            Some(server) => match pods(&server.client, &self.namespace).await {
                 Ok(found) => Ok(found),
                 // Whoever may not look for pods still sees what the objects say.
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Vec::new()),
-                Err(error) => Err(Failure::Cluster(explain_client(&error))),
+                Err(error) => Err(server.fail("pods", &error)),
             },
         }
     }
 
-    /// The client for the API server, if it is asked.
-    pub(super) fn client(&self) -> Option<&Client> {
-        self.client.as_ref()
+    /// The API server, if it is asked.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     pub(super) fn namespace(&self) -> &str {
@@ -123,8 +121,8 @@ impl Source {
     pub(super) async fn ask(&self) -> Result<Found, Failure> {
         let processes = self.processes().await?;
         let objects = async {
-            match &self.client {
-                Some(client) => Some(Objects::read(client, &self.namespace).await),
+            match &self.server {
+                Some(server) => Some(Objects::read(&server.client, &self.namespace).await),
                 None => None,
             }
         };

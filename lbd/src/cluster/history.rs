@@ -98,6 +98,10 @@ fn together(address: IpAddr, explained: &[(&Process, AddressExplained)]) -> Hist
 fn print(history: &History) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{} of {}", history.address, history.services.join(", "))?;
+    if history.tenures.is_empty() {
+        // A host that is alone claims nothing.
+        return writeln!(out, "No speaker has heard that anybody claimed it.");
+    }
     for line in lines(&history.tenures, terminal_width()).iter().enumerate() {
         match line {
             (0, header) => writeln!(out, "{BOLD}{header}{BOLD:#}")?,

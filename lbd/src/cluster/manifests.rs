@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures::future::try_join_all;
+use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use kube::{Api, Client};
 use lbk8s::manifest::{Manifest, Manifests};
 use lbk8s::objects::config_map;
 use lbk8s::offline::Finding;
-use lbk8s::watching::explain_client;
 use serde_json::{Map, Value};
 
-use super::run;
+use super::{Server, run};
 use crate::cli::ClusterArguments;
-use crate::client;
 use crate::exit::Failure;
 
 /// The kinds that count, and whether they are read in all namespaces.
@@ -32,26 +30,26 @@ const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Reads everything that counts, in any order.
 pub(crate) fn read(server: &ClusterArguments, namespace: &str) -> Result<Manifests, Failure> {
-    run(async { of(&client::connect(server).await?, namespace).await })
+    run(async { of(&Server::of(server).await?, namespace).await })
 }
 
 /// The same by a client.
-pub(super) async fn of(client: &Client, namespace: &str) -> Result<Manifests, Failure> {
-    let lists = KINDS.iter().map(|kind| list(client, namespace, *kind));
+pub(super) async fn of(server: &Server, namespace: &str) -> Result<Manifests, Failure> {
+    let lists = KINDS.iter().map(|kind| list(server, namespace, *kind));
     let values = try_join_all(lists).await?.into_iter().flatten();
     Ok(Manifests { objects: values.map(Manifest::in_no_file).collect(), ..Manifests::default() })
 }
 
 async fn list(
-    client: &Client,
+    server: &Server,
     namespace: &str,
     (group, version, kind, everywhere): (&str, &str, &str, bool),
 ) -> Result<Vec<Value>, Failure> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let api: Api<DynamicObject> = if everywhere {
-        Api::all_with(client.clone(), &resource)
+        Api::all_with(server.client.clone(), &resource)
     } else {
-        Api::namespaced_with(client.clone(), namespace, &resource)
+        Api::namespaced_with(server.client.clone(), namespace, &resource)
     };
     let mut parameters = ListParams::default();
     if kind == "ConfigMap" {
@@ -61,10 +59,7 @@ async fn list(
         Ok(list) => list.items,
         // A cluster without these kinds has none of their objects.
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-        Err(error) => {
-            let why = explain_client(&error);
-            return Err(Failure::Cluster(format!("{} cannot be read: {why}", resource.plural)));
-        }
+        Err(error) => return Err(server.fail(&resource.plural, &error)),
     };
     let value = |object: DynamicObject| {
         let mut value = serde_json::to_value(object).map_err(std::io::Error::other)?;

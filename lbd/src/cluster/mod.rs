@@ -15,11 +15,41 @@ pub(crate) mod top;
 use std::future::Future;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use lbk8s::watching::explain_client;
 
 pub(crate) use self::explain::explain;
 use self::found::{Found, Source};
-use crate::cli::AskArguments;
+use crate::cli::{AskArguments, ClusterArguments};
+use crate::client;
 use crate::exit::Failure;
+
+/// An API server.
+#[derive(Clone)]
+struct Server {
+    client: Client,
+    url: String,
+}
+
+impl Server {
+    async fn of(arguments: &ClusterArguments) -> Result<Self, Failure> {
+        let (client, url) = client::connect_named(arguments).await?;
+        Ok(Self { client, url })
+    }
+
+    /// It does not tell what it is asked for.
+    fn fail(&self, what: &str, error: &kube::Error) -> Failure {
+        let why = match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => format!(
+                "{what} may not be read: {}. The ClusterRole lbd-viewer (deploy/viewer.yaml) has what is needed",
+                status.message
+            ),
+            kube::Error::Api(status) => format!("{what} cannot be read: {}", status.message),
+            other => format!("the API server is not reached: {}", explain_client(other)),
+        };
+        Failure::Cluster { url: self.url.clone(), why }
+    }
+}
 
 /// Runs a question to its end.
 fn run<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

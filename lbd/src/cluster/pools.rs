@@ -30,7 +30,7 @@ pub(crate) fn main(arguments: &ShownArguments) -> Outcome {
                 writeln!(out, "{BOLD}{header}{BOLD:#}")?;
                 rest.iter().try_for_each(|line| writeln!(out, "{line}"))?;
             }
-            for problem in report.problems.iter().filter(|it| it.text.contains("ool")) {
+            for problem in report.problems.iter().filter(|it| it.text.starts_with("Pool ")) {
                 writeln!(out, "{}: {}", problem.severity.word(), problem.text)?;
             }
         }
@@ -62,9 +62,11 @@ pub(super) fn lines(pools: &[PoolView], width: Option<usize>) -> Vec<String> {
 /// What is used, and what is kept by name or avoided, of the whole.
 fn bar(used: &UseView) -> String {
     let parts = |count: u128| {
-        let share = percent(count, used.total) * BAR as f64 / 100.0;
+        let steps = u32::try_from(BAR).unwrap_or(1);
+        let filled = (1..=steps)
+            .filter(|part| percent(count, used.total) >= 100.0 * f64::from(*part) / f64::from(steps));
         // What is there at all is to be seen.
-        if count > 0 { (share.round() as usize).clamp(1, BAR) } else { 0 }
+        if count > 0 { filled.count().max(1) } else { 0 }
     };
     let full = parts(used.used);
     let kept = parts(used.reserved.saturating_add(used.avoided)).min(BAR - full);

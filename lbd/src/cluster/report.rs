@@ -85,7 +85,6 @@ fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
     let mut told = std::collections::BTreeSet::new();
     for (process, silence) in speakers.chain(controllers) {
         match silence {
-            None => {}
             Some(Silence::Forbidden(_)) => forbidden = true,
             // `lbd run` is asked for both.
             Some(silence) if told.insert(&process.name) => {
@@ -95,7 +94,7 @@ fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
                     format!("{}{node} cannot be asked: {}.", process.name, silent(silence)),
                 );
             }
-            Some(_) => {}
+            _ => {}
         }
     }
     let Some(objects) = &found.objects else { return };

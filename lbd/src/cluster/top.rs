@@ -123,8 +123,8 @@ impl Rates {
             if let Some((before, then)) = self.counted.insert(node.clone(), (count, now)) {
                 let passed = now.saturating_duration_since(then).as_secs_f64();
                 // One that was started anew counts from nothing.
-                let more = count.checked_sub(before).unwrap_or(count);
-                rates.insert(node.clone(), if passed > 0.0 { more as f64 / passed } else { 0.0 });
+                let more = u32::try_from(count.checked_sub(before).unwrap_or(count)).unwrap_or(u32::MAX);
+                rates.insert(node.clone(), if passed > 0.0 { f64::from(more) / passed } else { 0.0 });
             }
         }
         rates

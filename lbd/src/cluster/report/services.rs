@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::super::found::Found;
 use super::super::objects::Objects;
+use crate::attention::given;
 
 /// A Service that asks for an address.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +29,8 @@ pub(in super::super) struct ServiceReport {
 pub(in super::super) struct AddressReport {
     pub(in super::super) address: IpAddr,
     pub(in super::super) pool: String,
+    /// Why this address.
+    pub(in super::super) given: Option<String>,
     /// The node that answers; none if none does, or nobody could be asked.
     pub(in super::super) node: Option<String>,
     pub(in super::super) interfaces: Vec<Answering>,
@@ -54,9 +57,10 @@ pub(super) fn services(found: &Found) -> Vec<ServiceReport> {
     let service = |standing: &Standing| {
         let address = |held: &lbk8s::controller::view::HeldView| {
             let pool = held.pool.clone();
-            owners
+            let report = owners
                 .by_speakers(held.address, pool.clone())
-                .unwrap_or_else(|| owners.by_objects(found.objects.as_ref(), standing, held.address, pool))
+                .unwrap_or_else(|| by_objects(found.objects.as_ref(), standing, held.address, pool));
+            AddressReport { given: Some(given(&held.why).to_owned()), ..report }
         };
         ServiceReport {
             service: standing.service.to_string(),
@@ -86,44 +90,44 @@ impl<'a> Owners<'a> {
     fn by_speakers(&self, address: IpAddr, pool: String) -> Option<AddressReport> {
         if let Some((status, view)) = self.here.get(&address) {
             return Some(AddressReport {
-                address,
-                pool,
                 node: Some(status.node.clone()),
                 interfaces: view.interfaces.iter().map(|name| on(status, name)).collect(),
                 since: view.since,
                 why: view.why.as_ref().map(|why| why.text.clone()),
+                ..AddressReport::of(address, pool)
             });
         }
         let why = self.nobody.get(&address)?.nobody.clone();
-        Some(AddressReport { address, pool, node: None, interfaces: Vec::new(), since: None, why })
+        Some(AddressReport { why, ..AddressReport::of(address, pool) })
     }
+}
 
-    /// Nobody who answers could be asked.
-    #[expect(clippy::unused_self, reason = "it reads beside the other one")]
-    fn by_objects(
-        &self,
-        objects: Option<&Objects>,
-        standing: &Standing,
-        address: IpAddr,
-        pool: String,
-    ) -> AddressReport {
-        let owners = objects.and_then(|objects| objects.owners.get(&standing.service));
-        let owner = owners.and_then(|owners| owners.first());
-        let answering = |node: &str, name: &String| Answering {
-            name: name.clone(),
-            mac: objects.and_then(|it| it.macs.get(node)?.get(name).cloned()),
-        };
-        AddressReport {
-            address,
-            pool,
-            node: owner.map(|(node, _)| node.clone()),
-            interfaces: owner
-                .iter()
-                .flat_map(|(node, interfaces)| interfaces.iter().map(|name| answering(node, name)))
-                .collect(),
-            since: None,
-            why: None,
-        }
+/// Nobody who answers could be asked.
+fn by_objects(
+    objects: Option<&Objects>,
+    standing: &Standing,
+    address: IpAddr,
+    pool: String,
+) -> AddressReport {
+    let owners = objects.and_then(|objects| objects.owners.get(&standing.service));
+    let owner = owners.and_then(|owners| owners.first());
+    let answering = |node: &str, name: &String| Answering {
+        name: name.clone(),
+        mac: objects.and_then(|it| it.macs.get(node)?.get(name).cloned()),
+    };
+    let interfaces =
+        owner.iter().flat_map(|(node, interfaces)| interfaces.iter().map(|name| answering(node, name)));
+    AddressReport {
+        interfaces: interfaces.collect(),
+        node: owner.map(|(node, _)| node.clone()),
+        ..AddressReport::of(address, pool)
+    }
+}
+
+impl AddressReport {
+    /// An address of which nothing else is known.
+    fn of(address: IpAddr, pool: String) -> Self {
+        Self { address, pool, given: None, node: None, interfaces: Vec::new(), since: None, why: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use lbk8s::controller::view::{PoolView, Standing, State, UseView};
 
 use super::html::{Cell, Escaped, Row, add, table};
-use crate::attention::{NEARLY_FULL, number, percent};
+use crate::attention::{NEARLY_FULL, given, number, percent};
 
 /// Pools that are shown at once.
 const POOLS: usize = 100;
@@ -77,7 +77,7 @@ pub(super) fn services(services: &[Standing], words: &str) -> String {
         };
         let why = match (&it.text, it.held.first()) {
             (Some(text), _) => Cell::text(text),
-            (None, Some(held)) => Cell::text(reason(&held.why)),
+            (None, Some(held)) => Cell::text(given(&held.why)),
             (None, None) => Cell::or_dash(None::<&str>),
         };
         let some = |all: String| Cell::or_dash(Some(all).filter(|all| !all.is_empty()));
@@ -92,27 +92,4 @@ pub(super) fn services(services: &[Standing], words: &str) -> String {
     };
     let headings = ["Service", "State", "Addresses", "Pool", "Why"];
     table(&headings, services.iter().map(row), words, "No Service asks for an address.")
-}
-
-fn reason(code: &str) -> &str {
-    match code {
-        "Lowest" => "the lowest free address",
-        "Requested" => "the address asked for",
-        "Shared" => "shared under the same key",
-        "Reserved" => "kept for this Service",
-        "Remembered" => "the address it had before",
-        "Held" => "held already",
-        other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn great_numbers_are_powers_of_two() {
-        assert_eq!((number(0), number(256)), ("0".to_owned(), "256".to_owned()));
-        assert_eq!((number(1 << 64), number((1 << 64) - 1)), ("2^64".to_owned(), "about 2^64".to_owned()));
-    }
 }
