@@ -18,6 +18,8 @@ mod install;
 mod logs;
 mod offline;
 mod rebalance;
+#[cfg(test)]
+mod reference;
 mod run;
 mod shell;
 mod shutdown;

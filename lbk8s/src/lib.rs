@@ -21,6 +21,7 @@
 //! | [`exchange`] | `speaker` | hosts without a cluster tell each other what is held |
 //! | [`state_file`] | `speaker`, `store` | what is known, on disk |
 //! | [`store`] | `store` | a Kubernetes API in this process |
+//! | [`words`] | | reasons and codes, with what they mean |
 
 pub mod configuration_state;
 #[cfg(feature = "controller")]
@@ -47,6 +48,7 @@ pub mod store;
 pub mod suggest;
 pub mod upkeep;
 pub mod watching;
+pub mod words;
 
 pub use objects::{ObjectRef, Problem};
 #[cfg(feature = "store")]

@@ -1,5 +1,13 @@
 //! Annotations: MetalLB's, under the stable prefix and the deprecated one, and our own.
 //!
+//! | on | annotation | value | meaning |
+//! |---|---|---|---|
+//! | `Service` | [`ADDRESS_POOL`] | the name of a pool | it gets an address of this pool |
+//! | | [`LOAD_BALANCER_IPS`] | addresses, separated by commas | it gets these addresses, in this order |
+//! | | [`ALLOW_SHARED_IP`] | any word | it shares addresses with Services of the same word, without a port in common |
+//! | written on `Service` | [`ALLOCATED_FROM`] | the name of a pool | the pool of the address that it holds |
+//! | | [`ALLOCATED_FROM_OF_OLD`] | the name of a pool | the same, as MetalLB wrote it before v0.15: read where the other is not there, and left as it is |
+//!
 //! What MetalLB's schema has no field for is written as an annotation under our own prefix, [`OWN_PREFIX`]:
 //!
 //! | on | annotation | value | meaning |
