@@ -1,6 +1,7 @@
 //! The cases, in the order of MetalLB's own end-to-end suite for layer 2, and beyond it.
 
 mod api;
+mod asked;
 mod assignment;
 mod beyond;
 mod class;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         ("pool_status", pool_status::cases()),
         ("l2", l2::cases()),
         ("metrics", metrics::cases()),
+        ("asked", asked::cases()),
         ("interface_selector", interface_selector::cases()),
         ("node_selector", node_selector::cases()),
         ("preferred_node", preferred_node::cases()),

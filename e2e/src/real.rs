@@ -87,6 +87,11 @@ impl ControlPlane {
         self.credentials.of(role)
     }
 
+    /// The kubeconfig of a person: `viewer` is in the group of deploy/viewer.yaml, `stranger` in none.
+    pub(crate) fn somebody(&self, name: &str) -> PathBuf {
+        self.credentials.somebody(name)
+    }
+
     /// The kubeconfig of somebody who may do everything.
     #[must_use]
     pub fn admin(&self) -> PathBuf {

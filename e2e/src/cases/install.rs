@@ -22,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 const TEMPLATE: &str = "helm template lbd deploy/chart -n metallb-system";
 /// With every value that makes a template take another way; the kinds of Prometheus' operator are not served here.
-const CHANGED: &str = "--set loadBalancerClass=lbd,speaker.httpAddress=::,speaker.httpPort=9100,speaker.tolerateMaster=false,\
+const CHANGED: &str = "--set loadBalancerClass=lbd,speaker.httpAddress=127.0.0.1,speaker.httpPort=9100,speaker.tolerateMaster=false,\
     speaker.memberlist.mlBindPort=7000,speaker.ignoreExcludeLB=true,speaker.labels.a=b,speaker.podAnnotations.a=b,\
     controller.image.tag=x,controller.image.pullPolicy=Always,controller.strategy.type=Recreate,\
     controller.serviceAccount.name=mine,controller.extraArgs[0]=--beside-metallb,controller.runtimeClassName=x,\
@@ -40,14 +40,13 @@ async fn sound(cluster: &mut Cluster) -> Result {
         assert!(error.contains("don't meet the specifications") && error.contains(field), "{error}");
     }
     let monitored = "--set prometheus.podMonitor.enabled=true,prometheus.prometheusRule.enabled=true";
-    let error = shell.run(&format!("{TEMPLATE} {monitored}")).await.err();
+    let error = shell.run(&format!("{TEMPLATE} {monitored},speaker.httpAddress=127.0.0.1")).await.err();
     assert!(
         error.is_some_and(|error| error.to_string().contains("speaker.httpAddress")),
         "nobody reaches loopback"
     );
-    let text = shell.run(&format!("{TEMPLATE} {monitored},speaker.httpAddress=0.0.0.0")).await?;
-    for part in
-        ["kind: PodMonitor", "kind: PrometheusRule", "alert: LbdServicePending", "value: 0.0.0.0:7948"]
+    let text = shell.run(&format!("{TEMPLATE} {monitored}")).await?;
+    for part in ["kind: PodMonitor", "kind: PrometheusRule", "alert: LbdServicePending", "value: '[::]:7948'"]
     {
         assert!(text.contains(part), "no {part} in {text}");
     }

@@ -90,6 +90,8 @@ impl Cluster {
         let mut command = Command::new(lbd()?);
         command.args(["controller", "--until-stdin-closes"]).args(self.plane.way(Role::Controller));
         command.args(arguments).env("RUST_LOG", "info,kube_client=off");
+        // As its manifest says.
+        command.env("LBD_HTTP", "[::]:7949");
         let daemon = Daemon::start(None, name, &self.folder, command).await?;
         self.programs.0.insert(name.to_owned(), daemon);
         Ok(())
@@ -127,6 +129,8 @@ impl Cluster {
         command.arg("--membership-key-file").arg(self.membership_key()?);
         // Most cases are not about the time for which a preferred node has to be there.
         command.env("LBD_FAILBACK_DELAY", "0");
+        // As its manifest says.
+        command.env("LBD_HTTP", "[::]:7948");
         command.args(self.plane.way(Role::Speaker)).args(arguments).env("RUST_LOG", "info,kube_client=off");
         let host = &self.site.node(node)?.host;
         let daemon = Daemon::start(Some(host), &name, &self.folder, command).await?;

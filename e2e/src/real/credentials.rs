@@ -29,6 +29,8 @@ impl Credentials {
             ("kube-proxy", "system:kube-proxy".to_owned(), ""),
             ("controller", account("lbd-controller"), accounts),
             ("speaker", account("lbd-speaker"), accounts),
+            ("viewer", "viewer".to_owned(), "lbd-viewers"),
+            ("stranger", "stranger".to_owned(), ""),
         ] {
             let token = random()?;
             writeln!(tokens, "{token},{user},{user},\"{groups}\"")?;
@@ -54,6 +56,11 @@ impl Credentials {
             Role::Controller => "controller",
             Role::Speaker => "speaker",
         })
+    }
+
+    /// Of a person: `viewer` is in the group of deploy/viewer.yaml, `stranger` in none.
+    pub(super) fn somebody(&self, name: &str) -> PathBuf {
+        self.file(name)
     }
 
     fn file(&self, name: &str) -> PathBuf {

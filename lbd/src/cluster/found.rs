@@ -190,9 +190,8 @@ async fn ask_controllers(processes: &[Process]) -> Vec<Asked<Controller>> {
     let may_be = processes.iter().filter(|process| process.role != Role::Speaker).map(ask);
     let all: Vec<Asked<Controller>> = join_all(may_be).await;
     all.into_iter()
-        .filter(|it| {
-            it.process.role == Role::Controller || it.said.as_ref().err() != Some(&Silence::NotThere)
-        })
+        // What an address that is silent should be, nobody knows: it is told of among the speakers.
+        .filter(|it| it.process.role == Role::Controller || it.said.is_ok())
         .collect()
 }
 

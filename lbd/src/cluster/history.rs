@@ -92,6 +92,10 @@ fn together(address: IpAddr, explained: &[(&Process, AddressExplained)]) -> Hist
     services.dedup();
     let mut tenures: Vec<TenureView> = tenures.into_values().collect();
     tenures.sort_by(|a, b| a.since.cmp(&b.since).then(a.epoch.cmp(&b.epoch)));
+    // Between two owners there is a moment without one; it is told only if it lasts.
+    let last = tenures.len().saturating_sub(1);
+    let mut index = 0..;
+    tenures.retain(|tenure| index.next() == Some(last) || tenure.owner.is_some());
     History { address, services, tenures }
 }
 

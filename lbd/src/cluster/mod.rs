@@ -41,7 +41,7 @@ impl Server {
     fn fail(&self, what: &str, error: &kube::Error) -> Failure {
         let why = match error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => format!(
-                "{what} may not be read: {}. The ClusterRole lbd-viewer (deploy/viewer.yaml) has what is needed",
+                "{what} may not be read: {}. The roles lbd-viewer (deploy/viewer.yaml) have what is needed",
                 status.message
             ),
             kube::Error::Api(status) => format!("{what} cannot be read: {}", status.message),

@@ -101,7 +101,7 @@ fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
     if forbidden {
         let text = format!(
             "You may not ask the processes of lbd (get pods/proxy in namespace {}): what is shown is what objects say. The \
-             ClusterRole lbd-viewer in deploy/viewer.yaml has what is needed.",
+             roles lbd-viewer (deploy/viewer.yaml) have what is needed.",
             found.namespace
         );
         tell(Weight::Note, text);
