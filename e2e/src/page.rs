@@ -86,9 +86,12 @@ impl Shell {
         let folder = cluster.folder().join(format!("shell-{}", SHELLS.fetch_add(1, Ordering::Relaxed)));
         let programs = folder.join("bin");
         std::fs::create_dir_all(&programs)?;
-        for (name, program) in
-            [("kubectl", real.programs().join("kubectl")), ("helm", tools.join("helm")), ("lbd", lbd()?)]
-        {
+        for (name, program) in [
+            ("kubectl", real.programs().join("kubectl")),
+            ("helm", tools.join("helm")),
+            ("lbd", lbd()?),
+            ("kubectl-lb", lbd()?),
+        ] {
             symlink(std::path::absolute(program)?, programs.join(name))?;
         }
         symlink(Path::new(REPOSITORY).join("deploy").canonicalize()?, folder.join("deploy"))?;

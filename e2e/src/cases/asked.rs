@@ -251,5 +251,7 @@ async fn objects(cluster: &mut Cluster) -> Result {
     assert_eq!((&shown["node"], &shown["address"]), (&json!(owner), &json!(address)), "{report:#}");
     assert_eq!(shown["interfaces"][0]["mac"], json!(cluster.site.node(&owner)?.nic.mac.to_string()));
     assert!(texts(&report).iter().any(|it| it.contains("No pod of lbd")), "{report:#}");
+    let text = Shell::new(cluster)?.run("kubectl lb status").await?;
+    assert!(text.lines().any(|line| line.starts_with("default/web") && line.contains(&owner)), "{text}");
     Ok(())
 }

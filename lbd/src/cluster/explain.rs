@@ -147,7 +147,8 @@ fn print(explained: &Explained, report: &Report) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     let width = terminal_width();
     let service = &explained.service;
-    let addresses: Vec<String> = service.addresses.iter().map(|it| it.address.to_string()).collect();
+    let named = |it: &AddressReport| format!("{} of pool {:?}", it.address, it.pool);
+    let addresses: Vec<String> = service.addresses.iter().map(named).collect();
     let has = if addresses.is_empty() {
         "has no address".to_owned()
     } else {
@@ -196,9 +197,10 @@ fn print_address(
         let candidates = ownership.candidates.iter().map(|it| [it.node.clone(), candidate(it, address)]);
         let passed = ownership.passed_over.iter().map(|it| [it.node.clone(), format!("cannot; {}", it.text)]);
         let rows: Vec<[String; 2]> = candidates.chain(passed).collect();
-        let indent = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0) + 4;
+        writeln!(out, "  Nodes, best first:")?;
+        let indent = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0) + 6;
         for line in columns(&rows) {
-            writeln!(out, "  {}", wrapped(&line, width, indent))?;
+            writeln!(out, "    {}", wrapped(&line, width, indent))?;
         }
         if let Some(apart) = &ownership.apart {
             writeln!(out, "  {}", wrapped(apart, width, 2))?;
