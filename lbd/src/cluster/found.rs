@@ -45,6 +45,8 @@ pub(super) struct Found {
     pub(super) twice: BTreeMap<IpAddr, Vec<String>>,
     /// How addresses moved lately, the last one first, as one speaker says.
     pub(super) moves: Vec<MoveView>,
+    /// Whoever asks may not look for pods.
+    pub(super) pods_forbidden: bool,
     /// Where the pods should be.
     pub(super) namespace: String,
 }
@@ -95,14 +97,14 @@ impl Source {
         Ok(Self { server, namespace, given })
     }
 
-    /// The processes that there are.
-    pub(super) async fn processes(&self) -> Result<Vec<Process>, Failure> {
+    /// The processes that there are; nothing if whoever asks may not know.
+    pub(super) async fn processes(&self) -> Result<Option<Vec<Process>>, Failure> {
         match &self.server {
-            None => Ok(self.given.clone()),
+            None => Ok(Some(self.given.clone())),
             Some(server) => match pods(&server.client, &self.namespace).await {
-                Ok(found) => Ok(found),
+                Ok(found) => Ok(Some(found)),
                 // Whoever may not look for pods still sees what the objects say.
-                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Vec::new()),
+                Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
                 Err(error) => Err(server.fail("pods", &error)),
             },
         }
@@ -119,7 +121,9 @@ impl Source {
 
     /// Asks everybody.
     pub(super) async fn ask(&self) -> Result<Found, Failure> {
-        let processes = self.processes().await?;
+        let known = self.processes().await?;
+        let pods_forbidden = known.is_none();
+        let processes = known.unwrap_or_default();
         let objects = async {
             match &self.server {
                 Some(server) => Some(Objects::read(&server.client, &self.namespace).await),
@@ -136,6 +140,7 @@ impl Source {
             unanswered: Vec::new(),
             twice: BTreeMap::new(),
             moves: Vec::new(),
+            pods_forbidden,
             namespace: self.namespace.clone(),
         };
         // All speakers hear of the same; one that waits for nothing has heard of everything.

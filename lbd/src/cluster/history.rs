@@ -29,7 +29,11 @@ struct History {
 pub(crate) fn main(arguments: &HistoryArguments) -> Outcome {
     let history = run(async {
         let source = Source::of(&arguments.shown.ask).await?;
-        let processes = source.processes().await?;
+        let Some(processes) = source.processes().await? else {
+            let why = ", as far as you may know: pods may not be listed. The roles lbd-viewer (deploy/viewer.yaml) have what is \
+                       needed";
+            return Err(Failure::NoSuchAddress { address: arguments.address, why: why.to_owned() });
+        };
         let explained = explained(&processes, arguments.address).await?;
         Ok(together(arguments.address, &explained))
     })?;

@@ -10,7 +10,7 @@ use super::status::BOLD;
 use crate::attention::{number, percent};
 use crate::cli::{Format, ShownArguments};
 use crate::columns::{fitted, terminal_width};
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::offline::print_json;
 
 /// How long the bar of a pool is.
@@ -22,6 +22,11 @@ pub(crate) fn main(arguments: &ShownArguments) -> Outcome {
         Format::Json => print_json(&report.pools)?,
         Format::Text => {
             let mut out = anstream::stdout().lock();
+            let unread = report.problems.iter().find(|it| it.text.starts_with("The IPAddressPools"));
+            if let (true, Some(unread)) = (report.pools.is_empty(), unread) {
+                writeln!(out, "{}", unread.text)?;
+                return Err(Failure::Found);
+            }
             if report.pools.is_empty() {
                 writeln!(out, "There is no pool: no Service gets an address.")?;
             } else {

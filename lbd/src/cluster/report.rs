@@ -24,6 +24,9 @@ pub(super) struct Report {
     pub(super) members: Vec<MemberReport>,
     pub(super) pools: Vec<PoolView>,
     pub(super) services: Vec<ServiceReport>,
+    /// Nobody tells of Services at all.
+    #[serde(skip)]
+    pub(super) blind: bool,
 }
 
 impl Report {
@@ -35,6 +38,12 @@ impl Report {
             members: speakers::members(found),
             pools: pools(found),
             services: services::services(found),
+            blind: found.leader().is_none()
+                && found.speakers.iter().all(|asked| asked.said.is_err())
+                && found
+                    .objects
+                    .as_ref()
+                    .is_none_or(|it| it.unread.iter().any(|(what, _)| *what == "Services")),
         }
     }
 }
@@ -81,7 +90,7 @@ fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
     };
     let speakers = found.speakers.iter().map(|it| (&it.process, it.said.as_ref().err()));
     let controllers = found.controllers.iter().map(|it| (&it.process, it.said.as_ref().err()));
-    let mut forbidden = false;
+    let mut forbidden = found.pods_forbidden;
     let mut told = std::collections::BTreeSet::new();
     for (process, silence) in speakers.chain(controllers) {
         match silence {
@@ -100,8 +109,8 @@ fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
     let Some(objects) = &found.objects else { return };
     if forbidden {
         let text = format!(
-            "You may not ask the processes of lbd (get pods/proxy in namespace {}): what is shown is what objects say. The \
-             roles lbd-viewer (deploy/viewer.yaml) have what is needed.",
+            "You may not ask the processes of lbd (list pods, get pods/proxy in namespace {}): what is shown is what objects \
+             say. The roles lbd-viewer (deploy/viewer.yaml) have what is needed.",
             found.namespace
         );
         tell(Weight::Note, text);
@@ -109,9 +118,11 @@ fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
     for (what, why) in &objects.unread {
         tell(Weight::Warning, format!("The {what} cannot be read: {why}."));
     }
-    if found.speakers.is_empty() && found.controllers.is_empty() {
+    if found.pods_forbidden {
+        // Whether there are any is not known.
+    } else if found.speakers.is_empty() && found.controllers.is_empty() {
         let text = format!(
-            "No pod of lbd is to be seen in namespace {}: is lbd installed there (--namespace), and may you list its pods? \
+            "No pod of lbd is to be seen in namespace {}: is lbd installed there (--namespace)? \
              Processes that are no pods are asked by --at ADDRESS:PORT.",
             found.namespace
         );

@@ -13,7 +13,7 @@ use super::{ago, ask, members, or_dash, pools, run};
 use crate::attention::Weight;
 use crate::cli::{Format, StatusArguments};
 use crate::columns::{fitted, terminal_width, wrapped};
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::offline::print_json;
 
 pub(super) const BOLD: Style = Style::new().bold();
@@ -31,7 +31,8 @@ pub(crate) fn main(arguments: &StatusArguments) -> Outcome {
     }
     let report = Report::of(&ask(&arguments.shown.ask)?);
     print(&report, arguments.shown.output)?;
-    Ok(())
+    // What was found out has been shown: nothing.
+    if report.blind { Err(Failure::Found) } else { Ok(()) }
 }
 
 fn print(report: &Report, format: Format) -> io::Result<()> {
@@ -140,6 +141,9 @@ fn problems(report: &Report, width: Option<usize>) -> String {
 
 /// Each address of each Service; those without one first.
 fn services(report: &Report, width: Option<usize>) -> Vec<String> {
+    if report.blind {
+        return vec!["Nobody could be asked for Services.".to_owned()];
+    }
     if report.services.is_empty() {
         return vec!["No Service asks for an address.".to_owned()];
     }
