@@ -8,9 +8,6 @@ use lbk8s::speaker::SpeakerStatus;
 use lbk8s::speaker::view::AddressView;
 use serde::Serialize;
 
-/// A pool of which so much of a hundred is used is worth a word; the alert for Prometheus has the same threshold.
-pub(crate) const NEARLY_FULL: f64 = 90.0;
-
 /// How bad it is, in a word that everybody can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -205,7 +202,7 @@ pub(crate) fn of_pools(pools: &[PoolView], found: &mut Vec<Found>) {
     for pool in pools {
         for (family, used) in [("IPv4", &pool.ipv4), ("IPv6", &pool.ipv6)] {
             let Some(used) = used else { continue };
-            if percent(used.total.saturating_sub(used.free), used.total) >= NEARLY_FULL {
+            if used.is_nearly_full() {
                 let text = format!(
                     "Pool {:?} has {} of {} {family} addresses left.",
                     pool.name, used.free, used.total

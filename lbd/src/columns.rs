@@ -1,5 +1,6 @@
 //! Columns of text, and text that fits a terminal.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 
 /// A column that is cut is not made narrower than this.
@@ -45,7 +46,7 @@ fn widest<const N: usize>(rows: &[[String; N]], column: usize) -> usize {
 
 fn line<const N: usize>(row: &[String; N], shown: &[usize], widths: &[usize]) -> String {
     let cell = |(&column, &width): (&usize, &usize)| {
-        let cell = &row[column];
+        let cell = harmless(&row[column]);
         if cell.chars().count() <= width {
             return format!("{cell:<width$}");
         }
@@ -57,7 +58,8 @@ fn line<const N: usize>(row: &[String; N], shown: &[usize], widths: &[usize]) ->
 
 /// A text in lines of this width, if there is one, each but the first after `indent` blanks.
 pub(crate) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
-    let Some(width) = width else { return text.to_owned() };
+    let text = harmless(text);
+    let Some(width) = width else { return text.into_owned() };
     let mut wrapped = String::new();
     let mut used = indent;
     for word in text.split(' ') {
@@ -74,6 +76,15 @@ pub(crate) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String
         used += length;
     }
     wrapped
+}
+
+/// What others wrote steers no terminal.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.replace(char::is_control, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 /// How wide standard output is, if it is a terminal.
@@ -108,6 +119,15 @@ mod tests {
         assert_eq!(narrow[0], "SERVICE              ADDRESS");
         let least = fitted(&rows(), Some(1), &[2]);
         assert_eq!(least[1], "default…  192.0.2…");
+    }
+
+    #[test]
+    fn nothing_of_others_steers_the_terminal() {
+        let row = ["a\x1b[2Jb".to_owned(), "c\rd".to_owned()];
+        for width in [None, Some(80)] {
+            assert_eq!(fitted(std::slice::from_ref(&row), width, &[]), ["a\u{fffd}[2Jb  c\u{fffd}d"]);
+            assert_eq!(wrapped("a\nb\x07", width, 0), "a\u{fffd}b\u{fffd}");
+        }
     }
 
     #[test]

@@ -171,6 +171,7 @@ pub const PROBLEMS: &[[&str; 2]] = &[
         "NotForMetalLB",
         "MetalLB would refuse this, and with it the whole configuration, if you went back to it.",
     ],
+    ["NearlyFull", "No more than a tenth of a pool's addresses is left; told of a cluster only."],
     ["NotInForce", "A v0.12 ConfigMap is not in force, because there are pools."],
     ["NotServed", "It is BGP's, and lbd serves layer 2 only."],
     ["Overlap", "Two ranges have addresses in common."],

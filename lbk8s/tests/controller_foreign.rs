@@ -667,7 +667,7 @@ fn metallbs_speaker_holds_no_controller_back_and_a_controller_only_if_not_told_o
 // The ConfigMap beside pools.
 
 fn codes(world: &World) -> Vec<&str> {
-    world.controller.problems().map(|problem| problem.code).collect()
+    world.controller.problems().map(|problem| &*problem.code).collect()
 }
 
 #[test]
@@ -716,7 +716,7 @@ fn a_stale_config_map_is_told_of_and_counts_only_if_it_always_does() {
     controller.apply(Change::Service(view(&service("a", 1))));
     controller.apply(Change::Service(view(&service("b", 2))));
     controller.apply(Change::Synced);
-    assert!(!controller.problems().any(|problem| ["NotInForce", "NotCovered"].contains(&problem.code)));
+    assert!(!controller.problems().any(|problem| ["NotInForce", "NotCovered"].contains(&&*problem.code)));
     let pools: Vec<&str> = controller.allocator().pools().map(|pool| pool.name.as_str()).collect();
     assert_eq!(pools.len(), 2, "{pools:?}");
     assert_eq!(std::iter::from_fn(|| controller.next_write()).count(), 2);

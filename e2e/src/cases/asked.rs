@@ -200,7 +200,11 @@ async fn plan(cluster: &mut Cluster) -> Result {
     assert_eq!(kept.map(|it| &it["addresses"][0]["ip"]), Some(&json!(address.to_string())), "{report:#}");
     // What was foretold comes.
     cluster.create(&second).await?;
-    cluster.shows("lost", &["192.168.3.220"]).await
+    cluster.shows("lost", &["192.168.3.220"]).await?;
+    let checked = run(&["check", "--cluster"], &way).await?;
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && text.contains("0 of 1 IPv4 addresses are left"), "{text}");
+    Ok(())
 }
 
 async fn rights(cluster: &mut Cluster) -> Result {

@@ -229,4 +229,10 @@ impl Counters {
     pub fn available(self) -> u128 {
         self.total.saturating_sub(self.assigned).saturating_sub(self.reserved).saturating_sub(self.avoided)
     }
+
+    /// Whether no more than a tenth is left for any service: soon somebody will wait.
+    #[must_use]
+    pub fn is_nearly_full(self) -> bool {
+        self.total > 0 && self.available().saturating_mul(10) <= self.total
+    }
 }

@@ -22,6 +22,8 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default();
 const GOOD: Style = AnsiColor::Green.on_default();
 
+/// Problems that are shown at once.
+const SHOWN: usize = 50;
 /// A second look comes so long after the one before.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -120,7 +122,7 @@ pub(super) fn text(report: &Report, width: Option<usize>) -> String {
 
 fn problems(report: &Report, width: Option<usize>) -> String {
     let mut text = String::new();
-    for problem in &report.problems {
+    for problem in report.problems.iter().take(SHOWN) {
         let style = match problem.severity {
             Weight::Error => ERROR,
             Weight::Warning => WARNING,
@@ -128,6 +130,9 @@ fn problems(report: &Report, width: Option<usize>) -> String {
         };
         let word = problem.severity.word();
         let _ = writeln!(text, "{style}{word:<7}{style:#}  {}", wrapped(&problem.text, width, 9));
+    }
+    if let Some(more @ 1..) = report.problems.len().checked_sub(SHOWN) {
+        let _ = writeln!(text, "{more} more are not shown; -o json has all.");
     }
     if report.problems.is_empty() {
         let _ = writeln!(text, "{GOOD}Nothing needs attention.{GOOD:#}");

@@ -16,7 +16,8 @@ pub(crate) fn main(arguments: &CheckArguments) -> Outcome {
     let findings = if arguments.cluster {
         let objects = manifests::read(&arguments.server, &arguments.world.namespace)?;
         let world = offline::world(objects.clone(), &arguments.world);
-        let findings = world.findings(&world.facts().plan(), true);
+        let plan = world.facts().plan();
+        let findings = [world.findings(&plan, true), world.nearly_full(&plan)].concat();
         manifests::with_text(findings, &objects)
     } else {
         let world = read(&arguments.files, &arguments.world)?;

@@ -110,6 +110,13 @@ impl ServicesView {
 }
 
 impl UseView {
+    /// Whether no more than a tenth is left for any Service.
+    #[must_use]
+    pub fn is_nearly_full(self) -> bool {
+        let Self { total, used, reserved, avoided, .. } = self;
+        Counters { total, assigned: used, reserved, avoided }.is_nearly_full()
+    }
+
     fn of(counters: Counters) -> Self {
         let Counters { total, assigned, reserved, avoided } = counters;
         Self { total, used: assigned, reserved, avoided, free: counters.available() }

@@ -27,6 +27,26 @@ pub(super) fn selections(world: &World) -> Vec<Problem> {
     problems
 }
 
+/// Pools of which hardly anything is left.
+pub(super) fn nearly_full(world: &World, plan: &Plan) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for pool in &world.pools {
+        let name = pool.name_any();
+        let Some(planned) = plan.pools.iter().find(|planned| planned.name == name) else { continue };
+        for (family, counters) in [(Family::V4, planned.v4), (Family::V6, planned.v6)] {
+            if counters.is_nearly_full() {
+                let (left, total) = (counters.available(), counters.total);
+                let message =
+                    format!("{left} of {total} {family} addresses are left; soon Services will wait");
+                problems.push(
+                    Problem::new(&ObjectRef::of(pool), "NearlyFull", "spec.addresses", message).warning(),
+                );
+            }
+        }
+    }
+    problems
+}
+
 fn of_advertisement(world: &World, advertisement: &L2Advertisement, problems: &mut Vec<Problem>) {
     let object = ObjectRef::of(advertisement);
     let pools = &world.facts.pools;

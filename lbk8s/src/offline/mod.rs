@@ -210,6 +210,16 @@ impl World {
         findings
     }
 
+    /// Pools of which hardly anything is left: nothing that is wrong with what is written, but soon somebody will wait.
+    #[must_use]
+    pub fn nearly_full(&self, plan: &plan::Plan) -> Vec<Finding> {
+        let finding = |problem: Problem| {
+            let manifest = self.manifest_of(&problem.object);
+            Finding::new(problem, manifest)
+        };
+        lint::nearly_full(self, plan).into_iter().map(finding).collect()
+    }
+
     /// What is wrong with the files themselves.
     #[must_use]
     pub fn of_files(&self) -> Vec<Finding> {

@@ -3,7 +3,7 @@
 use lbk8s::controller::view::{PoolView, Standing, State, UseView};
 
 use super::html::{Cell, Escaped, Row, add, table};
-use crate::attention::{NEARLY_FULL, given, number, percent};
+use crate::attention::{given, number, percent};
 
 /// Pools that are shown at once.
 const POOLS: usize = 100;
@@ -45,7 +45,7 @@ fn bar(family: &str, used: &UseView) -> String {
     let apart = apart.into_iter().filter(|(count, _)| *count > 0);
     let apart = apart.map(|(count, what)| format!(", {count} {what}")).collect::<Vec<_>>().concat();
     let kept = percent(used.reserved.saturating_add(used.avoided), used.total);
-    let fullness = if share >= NEARLY_FULL { "bar full" } else { "bar" };
+    let fullness = if used.is_nearly_full() { "bar full" } else { "bar" };
     let said = match used.used {
         1.. if share < 1.0 => "under 1 %".to_owned(),
         _ => format!("{share:.0} %"),
