@@ -171,7 +171,7 @@ impl From<LostAddresses> for lbcore::LostAddresses {
 #[derive(Debug, Args)]
 pub(crate) struct WorldArguments {
     /// The namespace of pools and advertisements
-    #[arg(long, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
+    #[arg(long, short, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
     pub(crate) namespace: String,
     /// Serve only Services of this loadBalancerClass. By default: those without a class
     #[arg(long, value_name = "CLASS")]
@@ -234,7 +234,7 @@ pub(crate) struct ExplainArguments {
     #[arg(short, long = "file", num_args = 1.., value_name = "FILE", conflicts_with_all = ["kubeconfig", "context", "server"])]
     pub(crate) files: Vec<PathBuf>,
     /// Ask the speaker, the controller or the `lbd run` at this address (its --http), and no API server (repeatable)
-    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS:PORT")]
     #[arg(conflicts_with_all = ["files", "kubeconfig", "context", "server"])]
     pub(crate) at: Vec<SocketAddr>,
     /// In which form to print

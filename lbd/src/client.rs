@@ -12,26 +12,31 @@ use crate::exit::Failure;
 
 /// How long an answer, or a part of one, is waited for. Longer than watches last.
 const SILENCE: Duration = Duration::from_secs(58);
+/// The same where a person waits.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a connection is waited for.
 const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A client for what the arguments name: a store, a kubeconfig, the cluster around us, or the user's default.
 pub(crate) async fn connect(arguments: &ClusterArguments) -> Result<Client, Failure> {
-    connect_named(arguments).await.map(|(client, _)| client)
+    client(config(arguments).await?, SILENCE)
 }
 
-/// The same, with where it is.
-pub(crate) async fn connect_named(arguments: &ClusterArguments) -> Result<(Client, String), Failure> {
-    let mut config = config(arguments).await?;
+/// The same for a question that somebody waits for, with where it goes.
+pub(crate) async fn connect_to_ask(arguments: &ClusterArguments) -> Result<(Client, String), Failure> {
+    let config = config(arguments).await?;
     let url = config.cluster_url.to_string();
+    Ok((client(config, PATIENCE)?, url))
+}
+
+fn client(mut config: Config, silence: Duration) -> Result<Client, Failure> {
     // What is silent for so long is dead, as behind a proxy that vanished: a watch that lives is ended by the server
     // before that, and begun anew.
-    config.read_timeout = Some(SILENCE);
+    config.read_timeout = Some(silence);
     config.connect_timeout = Some(CONNECTING);
     // Our loops try again themselves, with what is right by then; retries below them would only delay that.
     config.default_retry = false;
-    let client = Client::try_from(config).map_err(|error| Failure::Client(error.to_string()))?;
-    Ok((client, url))
+    Client::try_from(config).map_err(|error| Failure::Client(error.to_string()))
 }
 
 async fn config(arguments: &ClusterArguments) -> Result<Config, Failure> {

@@ -45,15 +45,20 @@ fn widest<const N: usize>(rows: &[[String; N]], column: usize) -> usize {
 }
 
 fn line<const N: usize>(row: &[String; N], shown: &[usize], widths: &[usize]) -> String {
-    let cell = |(&column, &width): (&usize, &usize)| {
+    let mut line = String::new();
+    for (&column, &width) in shown.iter().zip(widths) {
         let cell = harmless(&row[column]);
-        if cell.chars().count() <= width {
-            return format!("{cell:<width$}");
+        let count = cell.chars().count();
+        if count > width {
+            line.extend(cell.chars().take(width.saturating_sub(1)).chain(['…']));
+        } else {
+            line += &cell;
+            line.extend(std::iter::repeat_n(' ', width - count));
         }
-        let kept: String = cell.chars().take(width.saturating_sub(1)).collect();
-        format!("{kept}…")
-    };
-    shown.iter().zip(widths).map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        line += "  ";
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// A text in lines of this width, if there is one, each but the first after `indent` blanks.
@@ -78,13 +83,11 @@ pub(crate) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String
     wrapped
 }
 
-/// What others wrote steers no terminal.
-fn harmless(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.replace(char::is_control, "\u{fffd}").into()
-    } else {
-        text.into()
-    }
+/// What others wrote steers no terminal, and turns no line round.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let steers =
+        |it: char| it.is_control() || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.chars().any(steers) { text.replace(steers, "\u{fffd}").into() } else { text.into() }
 }
 
 /// How wide standard output is, if it is a terminal.
@@ -128,6 +131,12 @@ mod tests {
             assert_eq!(fitted(std::slice::from_ref(&row), width, &[]), ["a\u{fffd}[2Jb  c\u{fffd}d"]);
             assert_eq!(wrapped("a\nb\x07", width, 0), "a\u{fffd}b\u{fffd}");
         }
+    }
+
+    #[test]
+    fn a_cell_has_no_end() {
+        let rows = [["a".repeat(70_000), "b".to_owned()], ["c".to_owned(), "d".to_owned()]];
+        assert_eq!(columns(&rows)[1].len(), 70_003);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use lbnet::membership::carrier::CarrierError;
 use lbnet::socket::OpenError;
 use lbnet::whohas::AskError;
 
+use crate::columns::harmless;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -107,6 +109,17 @@ pub(crate) enum Failure {
         "Service {0} asks for no address of lbd's: it is of another type or class (spec.type, spec.loadBalancerClass)"
     )]
     NotOurs(String),
+    /// Those who would know could not be asked.
+    #[error("Service {name} is not known to those who could be asked. {why}")]
+    NotKnown {
+        /// The Service.
+        name: String,
+        /// Who could not be asked, and why.
+        why: String,
+    },
+    /// Such an option is about a cluster.
+    #[error("--kubeconfig, --context and --server are about a cluster: write --cluster too")]
+    WithoutCluster,
     /// There is no such Service.
     #[error("there is no Service {name}{hint}")]
     NoSuchService {
@@ -165,7 +178,7 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Failure::Lab(LabError::Forbidden { .. })
         | Failure::Start(StartError::Socket(OpenError::NotPermitted(_)))
         | Failure::Ask(AskError::Open { error: OpenError::NotPermitted(_), .. }) => 3,
-        Failure::Unprotected(_) => 2,
+        Failure::Unprotected(_) | Failure::WithoutCluster => 2,
         Failure::SeveralAnswer => return ExitCode::from(4),
         Failure::Interrupted => 130,
         Failure::Found | Failure::NobodyAnswers => return ExitCode::FAILURE,
@@ -173,6 +186,8 @@ pub(crate) fn report(outcome: Outcome) -> ExitCode {
         Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::FAILURE,
         _ => 1,
     };
-    let _ = writeln!(anstream::stderr(), "lbd: {failure}");
+    let said = failure.to_string();
+    let lines = said.lines().map(harmless).collect::<Vec<_>>().join("\n");
+    let _ = writeln!(anstream::stderr(), "lbd: {lines}");
     ExitCode::from(code)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const LBD: &str = env!("CARGO_BIN_EXE_lbd");
 /// Nobody waits longer for a word.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(15);
 
 /// As somebody without a kubeconfig, and in no pod.
 fn lbd(arguments: &[&str]) -> Command {
@@ -42,8 +42,10 @@ fn serve(body: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
             let request = String::from_utf8_lossy(&request[..read]).into_owned();
             let path = request.split(' ').nth(1).unwrap_or_default();
             let (status, body) = match body(path) {
+                // As lbd itself says it.
+                Some(body) if body == "404" => ("404 Not Found", r#"{"error": "no"}"#.to_owned()),
                 Some(body) => ("200 OK", body),
-                None => ("404 Not Found", "{}".to_owned()),
+                None => ("404 Not Found", "not found".to_owned()),
             };
             let length = body.len();
             let _ = write!(
@@ -55,8 +57,15 @@ fn serve(body: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
     at
 }
 
-const QUESTIONS: [&[&str]; 5] =
-    [&["status"], &["pools"], &["members"], &["explain", "default/web"], &["check", "--cluster"]];
+const QUESTIONS: [&[&str]; 7] = [
+    &["status"],
+    &["pools"],
+    &["members"],
+    &["history", "192.0.2.1"],
+    &["explain", "default/web"],
+    &["check", "--cluster"],
+    &["plan", "--cluster", "-f", "/dev/null"],
+];
 
 #[test]
 fn without_a_kubeconfig_it_says_what_to_give() {
@@ -75,10 +84,10 @@ fn an_api_server_that_is_down_is_named() {
 }
 
 #[test]
-fn a_process_that_is_down_is_a_warning_and_the_rest_is_shown() {
+fn a_process_that_is_down_is_named() {
     let output = lbd(&["status", "--at", "127.0.0.1:9"]).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}");
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("warning") && text.contains("127.0.0.1:9 cannot be asked"), "{text}");
     let error = fails(&["history", "192.0.2.1", "--at", "127.0.0.1:9"]);
     assert!(error.contains("no Service has 192.0.2.1, as far as is known"), "{error}");
@@ -90,6 +99,41 @@ fn what_another_version_says_is_not_guessed_at() {
     let output = lbd(&["status", "--at", &at]).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains(&format!("its answer is not one of lbd {}", env!("CARGO_PKG_VERSION"))), "{text}");
+}
+
+#[test]
+fn what_is_no_process_of_lbd_is_named() {
+    let at = serve(|_| None).to_string();
+    let output = lbd(&["status", "--at", &at]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&format!("{at} cannot be asked: nothing of lbd answers there")), "{text}");
+    assert!(!text.contains("Nothing needs attention") && output.status.code() == Some(1), "{text}");
+    let error = fails(&["explain", "default/web", "--at", &at]);
+    assert!(error.contains("nothing of lbd answers there"), "{error}");
+}
+
+#[test]
+fn who_has_no_such_address_says_so() {
+    let at = serve(|path| Some(if path.contains("192.0.2.9") { "404" } else { "{}" }.to_owned())).to_string();
+    let error = fails(&["history", "192.0.2.9", "--at", &at]);
+    assert_eq!(error.trim(), "lbd: no Service has 192.0.2.9");
+}
+
+#[test]
+fn an_api_server_that_says_nothing_is_not_waited_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let error = fails(&["status", "--server", &url]);
+    assert!(error.contains("is not reached"), "{error}");
+}
+
+#[test]
+fn what_is_about_a_cluster_says_so() {
+    for command in [&["plan", "-f", "x.yaml"][..], &["check", "-f", "x.yaml"]] {
+        let output = lbd(&[command, &["--context", "prod"]].concat()).output().expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && error.contains("write --cluster too"), "{error}");
+    }
 }
 
 /// What an API server says that has many Services, each with an address.

@@ -13,7 +13,7 @@ pub(crate) struct AskArguments {
     #[command(flatten)]
     pub(crate) cluster: ClusterArguments,
     /// Ask the speaker, the controller or the `lbd run` at this address (its --http), and no API server (repeatable)
-    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS:PORT")]
     #[arg(conflicts_with_all = ["kubeconfig", "context", "server"])]
     pub(crate) at: Vec<SocketAddr>,
     #[command(flatten)]

@@ -27,6 +27,13 @@ pub(crate) struct ClusterArguments {
     pub(crate) certificate_authority: Option<PathBuf>,
 }
 
+impl ClusterArguments {
+    /// Whether any of it is given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some() || self.server.is_some()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ServerArguments {
     #[command(flatten)]

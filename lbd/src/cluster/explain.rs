@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::net::IpAddr;
 
+use futures::future::join_all;
 use lbk8s::offline::explain::Explanation;
 use lbk8s::speaker::view::{AddressExplained, CandidateView};
 use lbk8s::suggest;
@@ -16,7 +17,7 @@ use super::report::{AddressReport, Report, ServiceReport};
 use super::status::BOLD;
 use super::{ago, manifests, run};
 use crate::cli::{ExplainArguments, Format};
-use crate::columns::{columns, terminal_width, wrapped};
+use crate::columns::{columns, harmless, terminal_width, wrapped};
 use crate::exit::{Failure, Outcome};
 use crate::offline;
 use crate::wire::whohas;
@@ -67,26 +68,23 @@ pub(crate) fn explain(arguments: &ExplainArguments) -> Outcome {
 async fn of(arguments: &ExplainArguments) -> Result<(Explained, Report), Failure> {
     let source = Source::at(&arguments.at, &arguments.server, arguments.world.namespace.clone()).await?;
     let (found, pools) = tokio::join!(source.ask(), pools(&source, arguments));
-    let (found, pools) = (found?, pools?);
+    let found = found?;
+    let mut unasked: Vec<String> = found.silent().collect();
+    let pools = pools.unwrap_or_else(|failure| {
+        unasked.push(format!("The objects cannot be read: {failure}"));
+        None
+    });
     let mut report = Report::of(&found);
     let name = arguments.service.to_string();
     let Some(at) = report.services.iter().position(|service| service.service == name) else {
-        return Err(no_such_service(&name, pools.as_ref(), &report));
+        return Err(no_such_service(name, pools.as_ref(), &report, &unasked));
     };
     let service = report.services.swap_remove(at);
-    let processes: Vec<Process> = found.speakers.iter().map(|asked| asked.process.clone()).collect();
-    let mut addresses = Vec::new();
-    for address in &service.addresses {
-        addresses.push(answered(&processes, address, &found).await);
-    }
-    let unasked = found.speakers.iter().filter_map(|asked| {
-        let why = match asked.said.as_ref().err()? {
-            Silence::NotThere => return None,
-            Silence::Forbidden(why) | Silence::Failed(why) => why,
-        };
-        Some(format!("{} cannot be asked: {why}", asked.process.name))
-    });
-    let unasked = unasked.collect();
+    // Those that were silent a moment ago are not waited for again.
+    let spoke = found.speakers.iter().filter(|asked| asked.said.is_ok());
+    let processes: Vec<Process> = spoke.map(|asked| asked.process.clone()).collect();
+    let addresses = service.addresses.iter().map(|address| answered(&processes, address, &found));
+    let addresses = join_all(addresses).await;
     Ok((Explained { service, owners: addresses, pools, unasked }, report))
 }
 
@@ -97,12 +95,21 @@ async fn pools(source: &Source, arguments: &ExplainArguments) -> Result<Option<E
     Ok(offline::world(objects, &arguments.world).explain(&arguments.service))
 }
 
-fn no_such_service(name: &str, pools: Option<&Explanation>, report: &Report) -> Failure {
+fn no_such_service(
+    name: String,
+    pools: Option<&Explanation>,
+    report: &Report,
+    unasked: &[String],
+) -> Failure {
     if pools.is_some() {
-        return Failure::NotOurs(name.to_owned());
+        return Failure::NotOurs(name);
+    }
+    if let Some(why) = unasked.first() {
+        return Failure::NotKnown { name, why: why.clone() };
     }
     let known = report.services.iter().map(|service| service.service.as_str());
-    Failure::NoSuchService { name: name.to_owned(), hint: suggest::hint(suggest::nearest(name, known)) }
+    let hint = suggest::hint(suggest::nearest(&name, known));
+    Failure::NoSuchService { name, hint }
 }
 
 async fn answered(processes: &[Process], address: &AddressReport, found: &Found) -> Answered {
@@ -160,7 +167,12 @@ fn print(explained: &Explained, report: &Report) -> io::Result<()> {
         None if given.is_empty() => String::new(),
         None => format!(": {}", given.join("; ")),
     };
-    writeln!(out, "{BOLD}{}{BOLD:#} {}", service.service, wrapped(&format!("{has}{why}"), width, 0))?;
+    writeln!(
+        out,
+        "{BOLD}{}{BOLD:#} {}",
+        harmless(&service.service),
+        wrapped(&format!("{has}{why}"), width, 0)
+    )?;
     for (address, answered) in service.addresses.iter().zip(&explained.owners) {
         print_address(&mut out, address, answered, report, width)?;
     }
@@ -190,7 +202,8 @@ fn print_address(
     let why = address.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let said = match &address.node {
         Some(node) => format!("is answered by node {node}{on}{since}{why}"),
-        None => format!("is answered by nobody{why}"),
+        None if address.unanswered => format!("is answered by nobody{why}"),
+        None => "is answered by nobody who could be asked".to_owned(),
     };
     writeln!(out, "\n{BOLD}{}{BOLD:#} {}", address.address, wrapped(&said, width, 0))?;
     if let Some(ownership) = &answered.ownership {
@@ -248,6 +261,7 @@ fn lan(lan: &Lan, address: &AddressReport) -> String {
     let expected: Vec<&str> = address.interfaces.iter().filter_map(|it| it.mac.as_deref()).collect();
     let station = |mac: &str| match &address.node {
         Some(node) if expected.contains(&mac) => format!("{mac}, which is {node}'s"),
+        _ if expected.is_empty() => mac.to_owned(),
         _ => format!("{mac}, which is not the owner's"),
     };
     let macs: Vec<String> = found.macs().into_iter().map(station).collect();

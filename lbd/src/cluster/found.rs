@@ -1,6 +1,6 @@
 //! Everything that a cluster tells of itself at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::cli::{AskArguments, ClusterArguments};
 use crate::exit::Failure;
 
 /// Processes that are asked at the same time.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 /// An address moves within less: who answers for it after that beside another one does not know of that one.
 const MOVING: Duration = Duration::from_millis(500);
 
@@ -39,10 +39,10 @@ pub(super) struct Found {
     pub(super) objects: Option<Objects>,
     pub(super) speakers: Vec<Asked<Speaker>>,
     pub(super) controllers: Vec<Asked<Controller>>,
-    /// Addresses that nobody answers for, as one speaker says.
-    pub(super) unanswered: Vec<AddressView>,
+    /// Addresses that nobody answers for, as one speaker says; nothing if none could be asked.
+    pub(super) unanswered: Option<Vec<AddressView>>,
     /// Addresses that several nodes answer for.
-    pub(super) twice: BTreeMap<IpAddr, Vec<String>>,
+    pub(super) twice: BTreeMap<IpAddr, BTreeSet<String>>,
     /// How addresses moved lately, the last one first, as one speaker says.
     pub(super) moves: Vec<MoveView>,
     /// Whoever asks may not look for pods.
@@ -77,6 +77,31 @@ impl Found {
     /// The controller that gives addresses.
     pub(super) fn leader(&self) -> Option<&Controller> {
         self.controllers.iter().filter_map(|asked| asked.said.as_ref().ok()).find(|it| it.status.leader)
+    }
+}
+
+impl Found {
+    /// Who could not be asked, each with the reason. `lbd run` is asked for both, and told of once.
+    pub(super) fn silent(&self) -> impl Iterator<Item = String> {
+        let speakers = self.speakers.iter().map(|it| (&it.process, it.said.as_ref().err()));
+        let controllers = self.controllers.iter().map(|it| (&it.process, it.said.as_ref().err()));
+        let mut told = BTreeSet::new();
+        speakers.chain(controllers).filter_map(move |(process, silence)| {
+            let why = match silence? {
+                Silence::NotThere => "nothing of lbd answers there",
+                Silence::Forbidden(_) => return None,
+                Silence::Failed(why) => why,
+            };
+            let node = process.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+            told.insert(&process.name).then(|| format!("{}{node} cannot be asked: {why}", process.name))
+        })
+    }
+
+    /// Whether somebody may not be asked.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let speakers = self.speakers.iter().filter_map(|it| it.said.as_ref().err());
+        let mut silences = speakers.chain(self.controllers.iter().filter_map(|it| it.said.as_ref().err()));
+        self.pods_forbidden || silences.any(|it| matches!(it, Silence::Forbidden(_)))
     }
 }
 
@@ -137,7 +162,7 @@ impl Source {
             objects,
             speakers,
             controllers,
-            unanswered: Vec::new(),
+            unanswered: None,
             twice: BTreeMap::new(),
             moves: Vec::new(),
             pods_forbidden,
@@ -150,7 +175,15 @@ impl Source {
         if let Some(one) = one {
             let (unanswered, moves) =
                 tokio::join!(one.process.get("/v1/addresses?owner=none"), one.process.get("/v1/moves"));
-            (found.unanswered, found.moves) = (unanswered.unwrap_or_default(), moves.unwrap_or_default());
+            (found.unanswered, found.moves) = (unanswered.ok(), moves.unwrap_or_default());
+        }
+        // What was named and is neither is told of.
+        for process in processes.iter().filter(|process| process.role == Role::Any) {
+            let is = |name: &String| *name == process.name;
+            let is_speaker = found.speakers.iter().any(|asked| is(&asked.process.name));
+            if !is_speaker && !found.controllers.iter().any(|asked| is(&asked.process.name)) {
+                found.speakers.push(Asked { process: process.clone(), said: Err(Silence::NotThere) });
+            }
         }
         let at_once = answered_twice(&found.speakers);
         if !at_once.is_empty() {
@@ -179,7 +212,9 @@ async fn ask_speakers(processes: &[Process]) -> Vec<Asked<Speaker>> {
         }
     };
     let may_be = processes.iter().filter(|process| process.role != Role::Controller).map(ask);
-    let all: Vec<Asked<Speaker>> = stream::iter(may_be).buffered(AT_ONCE).collect().await;
+    // One that is silent holds up no other.
+    let mut all: Vec<Asked<Speaker>> = stream::iter(may_be).buffer_unordered(AT_ONCE).collect().await;
+    all.sort_by(|a, b| (&a.process.node, &a.process.name).cmp(&(&b.process.node, &b.process.name)));
     // A controller that was asked at an address has no addresses, and is none.
     all.into_iter()
         .filter(|it| it.process.role == Role::Speaker || it.said.as_ref().err() != Some(&Silence::NotThere))
@@ -200,11 +235,12 @@ async fn ask_controllers(processes: &[Process]) -> Vec<Asked<Controller>> {
         .collect()
 }
 
-fn answered_twice(speakers: &[Asked<Speaker>]) -> BTreeMap<IpAddr, Vec<String>> {
-    let mut nodes: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+/// By node, for one speaker may be reached by several addresses.
+fn answered_twice(speakers: &[Asked<Speaker>]) -> BTreeMap<IpAddr, BTreeSet<String>> {
+    let mut nodes: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
     for speaker in speakers.iter().filter_map(|asked| asked.said.as_ref().ok()) {
         for address in &speaker.here {
-            nodes.entry(address.address).or_default().push(speaker.status.node.clone());
+            nodes.entry(address.address).or_default().insert(speaker.status.node.clone());
         }
     }
     nodes.retain(|_, nodes| nodes.len() > 1);

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 
-use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use lbk8s::speaker::view::{AddressExplained, TenureView};
 use serde::Serialize;
 
-use super::found::Source;
+use super::found::{AT_ONCE, Source};
 use super::reach::{Process, Role, Silence};
 use super::run;
 use super::status::BOLD;
 use crate::cli::{Format, HistoryArguments};
-use crate::columns::{fitted, terminal_width};
+use crate::columns::{fitted, harmless, terminal_width};
 use crate::exit::{Failure, Outcome};
 use crate::offline::print_json;
 
@@ -54,10 +54,12 @@ pub(super) async fn explained(
 ) -> Result<Vec<(&Process, AddressExplained)>, Failure> {
     let path = format!("/v1/addresses/{address}");
     let speakers = processes.iter().filter(|process| process.role != Role::Controller);
-    let asked = speakers.map(async |process| (process, process.get::<AddressExplained>(&path).await));
+    let path = &path;
+    let asked = speakers.map(|process| async move { (process, process.get::<AddressExplained>(path).await) });
+    let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     let mut explained = Vec::new();
     let mut silent = Vec::new();
-    for (process, said) in join_all(asked).await {
+    for (process, said) in asked {
         match said {
             Ok(it) => explained.push((process, it)),
             Err(Silence::NotThere) => {}
@@ -105,7 +107,7 @@ fn together(address: IpAddr, explained: &[(&Process, AddressExplained)]) -> Hist
 
 fn print(history: &History) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{} of {}", history.address, history.services.join(", "))?;
+    writeln!(out, "{} of {}", history.address, harmless(&history.services.join(", ")))?;
     if history.tenures.is_empty() {
         // A host that is alone claims nothing.
         return writeln!(out, "No speaker has heard that anybody claimed it.");

@@ -1,12 +1,13 @@
 //! The objects of a cluster as manifests, and what becomes of them when others are applied: for `lbd plan`, `lbd check` and
 //! `lbd explain`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures::future::try_join_all;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use lbk8s::ObjectRef;
 use lbk8s::manifest::{Manifest, Manifests};
 use lbk8s::objects::config_map;
 use lbk8s::offline::Finding;
@@ -78,26 +79,54 @@ pub(crate) fn applied(before: &Manifests, change: Manifests, namespace: &str) ->
         before.objects.iter().map(|manifest| (identity(manifest, namespace), manifest)).collect();
     let mut changed = change;
     for manifest in &mut changed.objects {
+        if let Some(object) = manifest.value.as_object_mut() {
+            // It is written by those whose it is, and by no file.
+            object.remove("status");
+        }
         if let Some(live) = objects.remove(&identity(manifest, namespace)) {
             let text = live.value["metadata"]["annotations"][APPLIED].as_str();
             let last: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            manifest.value = merged(&live.value, &last, &manifest.value);
+            let mut wanted = manifest.value.clone();
+            if let Some(metadata) = wanted["metadata"].as_object_mut() {
+                // kubectl notes it as empty if there is none, and leaves what others annotated.
+                metadata.entry("annotations").or_insert_with(|| Map::new().into());
+            }
+            manifest.value = merged(&live.value, &last, &wanted);
+            families(&live.value, &wanted, &mut manifest.value);
         }
     }
     let kept: Vec<Manifest> = objects.into_values().cloned().collect();
     Manifests { objects: kept.into_iter().chain(changed.objects).collect(), ..changed }
 }
 
-/// What makes it the same object: its kind, its namespace and its name.
-fn identity(manifest: &Manifest, namespace: &str) -> (String, String, String) {
+/// A Service that is to have other families gets its addresses inside the cluster anew, as far as the file does not name
+/// them.
+fn families(live: &Value, wanted: &Value, merged: &mut Value) {
+    let other = |field: &str| merged["spec"][field] != live["spec"][field];
+    if !(other("ipFamilyPolicy") || other("ipFamilies")) {
+        return;
+    }
+    // Of what others wrote only the policy or the list is the file's.
+    let unnamed =
+        ["clusterIP", "clusterIPs", "ipFamilies"].map(|field| (field, wanted["spec"][field].is_null()));
+    if let Some(spec) = merged["spec"].as_object_mut() {
+        for (field, _) in unnamed.into_iter().filter(|(_, unnamed)| *unnamed) {
+            spec.remove(field);
+        }
+    }
+}
+
+/// What makes it the same object: its group, its kind, its namespace and its name.
+fn identity(manifest: &Manifest, namespace: &str) -> (String, String, String, String) {
     let own = manifest.reference();
+    let group = own.api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let namespace = match &*own.kind {
         "Namespace" | "Node" => "",
         _ if !own.namespace.is_empty() => &own.namespace,
         "Service" => "default",
         _ => namespace,
     };
-    (own.kind.to_string(), namespace.to_owned(), own.name.to_string())
+    (group.to_owned(), own.kind.to_string(), namespace.to_owned(), own.name.to_string())
 }
 
 fn merged(live: &Value, last: &Value, wanted: &Value) -> Value {
@@ -121,9 +150,12 @@ fn merged(live: &Value, last: &Value, wanted: &Value) -> Value {
 
 /// Findings with the text of the objects at fault, as a cluster has them.
 pub(crate) fn with_text(findings: Vec<Finding>, world: &Manifests) -> Vec<Finding> {
-    let mut texts = Manifests::default();
+    let named = |object: &ObjectRef| (object.kind.to_string(), object.namespace.clone(), object.name.clone());
+    let at_fault: BTreeSet<_> = findings.iter().map(|finding| named(&finding.problem.object)).collect();
+    let mut texts = BTreeMap::new();
     for manifest in &world.objects {
-        if findings.iter().any(|finding| manifest.is(&finding.problem.object)) {
+        let reference = manifest.reference();
+        if at_fault.contains(&named(&reference)) {
             let mut value = manifest.value.clone();
             if let Some(metadata) = value["metadata"].as_object_mut() {
                 metadata.remove("managedFields");
@@ -132,10 +164,16 @@ pub(crate) fn with_text(findings: Vec<Finding>, world: &Manifests) -> Vec<Findin
                 }
             }
             let text = serde_saphyr::to_string(&value).unwrap_or_default();
-            texts.read(&PathBuf::from(format!("{} in the cluster", manifest.reference())), &text);
+            let mut read = Manifests::default();
+            read.read(&PathBuf::from(format!("{reference} in the cluster")), &text);
+            texts.extend(read.objects.pop().map(|manifest| (named(&reference), manifest)));
         }
     }
-    findings.into_iter().map(|finding| finding.located_in(&texts)).collect()
+    let located = |finding: Finding| match texts.get(&named(&finding.problem.object)) {
+        Some(manifest) => finding.located_in(manifest),
+        None => finding,
+    };
+    findings.into_iter().map(located).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +192,33 @@ mod tests {
         assert_eq!(merged(&live, &Value::Null, &json!({"spec": {"a": null}})), {
             json!({"spec": {"b": 2, "list": [1, 2]}, "status": {"ip": "x"}})
         });
+    }
+
+    #[test]
+    fn what_others_annotate_and_what_the_cluster_writes_stays() {
+        let of = |value| Manifests { objects: vec![Manifest::in_no_file(value)], ..Manifests::default() };
+        let last = json!({"metadata": {"annotations": {}}, "spec": {"type": "LoadBalancer"}}).to_string();
+        let before = of(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default", "annotations": {
+                APPLIED: last, "metallb.io/loadBalancerIPs": "10.0.0.9",
+            }},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"},
+            "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}},
+        }));
+        let file = |spec: Value| {
+            of(json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec,
+                "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
+            }))
+        };
+        let same = applied(&before, file(json!({"type": "LoadBalancer"})), "lb").objects.remove(0).value;
+        assert_eq!(same["metadata"]["annotations"]["metallb.io/loadBalancerIPs"], "10.0.0.9");
+        assert_eq!(same["status"]["loadBalancer"]["ingress"][0]["ip"], "10.0.0.9");
+        assert_eq!(same["spec"]["clusterIPs"], json!(["10.96.0.1"]));
+        let wide = json!({"type": "LoadBalancer", "ipFamilyPolicy": "RequireDualStack"});
+        let wide = applied(&before, file(wide), "lb").objects.remove(0).value;
+        assert_eq!((&wide["spec"]["clusterIPs"], &wide["spec"]["ipFamilies"]), (&Value::Null, &Value::Null));
     }
 
     #[test]

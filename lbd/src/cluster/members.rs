@@ -1,10 +1,7 @@
 //! `lbd members`: the controllers and speakers of a cluster, and what they answer for.
 
-use std::io::Write;
-
 use super::report::{MemberReport, MemberState, Report};
-use super::status::BOLD;
-use super::{ago, ask, or_dash};
+use super::{ago, ask, nothing, or_dash, print};
 use crate::cli::{Format, ShownArguments};
 use crate::columns::{fitted, terminal_width};
 use crate::exit::Outcome;
@@ -12,19 +9,12 @@ use crate::offline::print_json;
 
 pub(crate) fn main(arguments: &ShownArguments) -> Outcome {
     let report = Report::of(&ask(&arguments.ask)?);
+    if report.members.is_empty() {
+        return nothing(&report, "No speaker is to be seen.");
+    }
     match arguments.output {
         Format::Json => print_json(&report.members)?,
-        Format::Text => {
-            let mut out = anstream::stdout().lock();
-            if report.members.is_empty() {
-                writeln!(out, "No speaker is to be seen.")?;
-            }
-            let lines = lines(&report, terminal_width());
-            if let (Some((header, rest)), false) = (lines.split_first(), report.members.is_empty()) {
-                writeln!(out, "{BOLD}{header}{BOLD:#}")?;
-                rest.iter().try_for_each(|line| writeln!(out, "{line}"))?;
-            }
-        }
+        Format::Text => print(&lines(&report, terminal_width()))?,
     }
     Ok(())
 }
@@ -39,7 +29,7 @@ pub(super) fn lines(report: &Report, width: Option<usize>) -> Vec<String> {
         });
         let not_heard = match member.state {
             MemberState::Unknown => "?".to_owned(),
-            _ => or_dash(member.not_heard_by.join(",")),
+            _ => not_heard(&member.not_heard_by),
         };
         [
             member.node.clone(),
@@ -51,6 +41,14 @@ pub(super) fn lines(report: &Report, width: Option<usize>) -> Vec<String> {
         ]
     };
     fitted(&std::iter::once(header).chain(report.members.iter().map(row)).collect::<Vec<_>>(), width, &[5, 4])
+}
+
+/// The first few; at a thousand nodes a dead one is not heard by a thousand.
+fn not_heard(nodes: &[String]) -> String {
+    match nodes {
+        [a, b, c, rest @ ..] if !rest.is_empty() => format!("{a},{b},{c} and {} more", rest.len()),
+        _ => or_dash(nodes.join(",")),
+    }
 }
 
 /// A line for each controller.

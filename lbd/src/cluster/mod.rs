@@ -13,6 +13,8 @@ pub(crate) mod status;
 pub(crate) mod top;
 
 use std::future::Future;
+use std::io::{self, Write};
+use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -20,9 +22,12 @@ use lbk8s::watching::explain_client;
 
 pub(crate) use self::explain::explain;
 use self::found::{Found, Source};
+use self::report::Report;
+use self::status::BOLD;
 use crate::cli::{AskArguments, ClusterArguments};
 use crate::client;
-use crate::exit::Failure;
+use crate::columns::wrapped;
+use crate::exit::{Failure, Outcome};
 
 /// An API server.
 #[derive(Clone)]
@@ -33,7 +38,7 @@ struct Server {
 
 impl Server {
     async fn of(arguments: &ClusterArguments) -> Result<Self, Failure> {
-        let (client, url) = client::connect_named(arguments).await?;
+        let (client, url) = client::connect_to_ask(arguments).await?;
         Ok(Self { client, url })
     }
 
@@ -61,6 +66,11 @@ fn ask(arguments: &AskArguments) -> Result<Found, Failure> {
     run(async { Source::of(arguments).await?.ask().await })
 }
 
+/// A look at a great cluster costs it something: between two there is a second, or more if one takes long.
+fn pause(took: Duration) -> Duration {
+    Duration::from_secs(1).max(took * 4)
+}
+
 /// How long ago that was, as kubectl writes it.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).max(SignedDuration::ZERO).as_secs();
@@ -70,6 +80,26 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
     }
+}
+
+/// A table with its first line as a heading.
+fn print(lines: &[String]) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let (header, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (&**first, rest));
+    writeln!(out, "{BOLD}{header}{BOLD:#}")?;
+    rest.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// There is nothing, or nobody could be asked: then it is said who.
+fn nothing(report: &Report, otherwise: &str) -> Outcome {
+    let mut err = anstream::stderr().lock();
+    for problem in &report.problems {
+        writeln!(err, "{}: {}", problem.severity.word(), wrapped(&problem.text, None, 0))?;
+    }
+    if report.problems.is_empty() {
+        writeln!(err, "{otherwise}")?;
+    }
+    Err(Failure::Found)
 }
 
 /// A text, or a dash.

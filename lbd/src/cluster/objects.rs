@@ -17,13 +17,17 @@ use lbk8s::objects::service::{ServiceView, Wish};
 use lbk8s::watching::explain_client;
 use serde::de::DeserializeOwned;
 
+/// How the name ends of what is written of a second family that has a node of its own.
+const OF_IPV6: &str = "-ipv6";
+
 /// What the API server has.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     /// The Services that show an address or wait for one, as far as they say so themselves.
     pub(super) services: Vec<Standing>,
-    /// Of each Service the nodes that answer, with the interfaces.
-    pub(super) owners: BTreeMap<ServiceKey, Vec<(String, Vec<String>)>>,
+    /// Of each Service the node that answers, with the interfaces; and (`true`) that for its IPv6 address, where it has one
+    /// of its own.
+    pub(super) owners: BTreeMap<(ServiceKey, bool), (String, Vec<String>)>,
     /// Of each node the hardware addresses of its interfaces.
     pub(super) macs: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) pools: Vec<PoolView>,
@@ -45,12 +49,14 @@ impl Objects {
         let mut read = Self::default();
         read.services =
             read.take("Services", services.map(|list| list.items)).iter().filter_map(standing).collect();
-        for status in read.take("ServiceL2Statuses", statuses).into_iter().filter_map(|it| it.status) {
+        for object in read.take("ServiceL2Statuses", statuses) {
+            let second = object.name_any().ends_with(OF_IPV6);
+            let Some(status) = object.status else { continue };
             let Ok(key) = format!("{}/{}", status.service_namespace, status.service_name).parse() else {
                 continue;
             };
             let interfaces = status.interfaces.into_iter().map(|interface| interface.name).collect();
-            read.owners.entry(key).or_default().push((status.node, interfaces));
+            read.owners.insert((key, second), (status.node, interfaces));
         }
         for facts in read.take("NodeFacts", facts) {
             let macs = facts.spec.interfaces.iter().map(|it| (it.name.clone(), it.mac.clone())).collect();

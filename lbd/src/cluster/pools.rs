@@ -1,16 +1,13 @@
 //! `lbd pools`: the pools of a cluster, and how full they are.
 
-use std::io::Write;
-
 use lbk8s::controller::view::{PoolView, UseView};
 
-use super::ask;
 use super::report::Report;
-use super::status::BOLD;
+use super::{ask, nothing, or_dash, print};
 use crate::attention::{number, percent};
 use crate::cli::{Format, ShownArguments};
 use crate::columns::{fitted, terminal_width};
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::offline::print_json;
 
 /// How long the bar of a pool is.
@@ -18,27 +15,12 @@ const BAR: usize = 20;
 
 pub(crate) fn main(arguments: &ShownArguments) -> Outcome {
     let report = Report::of(&ask(&arguments.ask)?);
+    if report.pools.is_empty() {
+        return nothing(&report, "There is no pool: no Service gets an address.");
+    }
     match arguments.output {
         Format::Json => print_json(&report.pools)?,
-        Format::Text => {
-            let mut out = anstream::stdout().lock();
-            let unread = report.problems.iter().find(|it| it.text.starts_with("The IPAddressPools"));
-            if let (true, Some(unread)) = (report.pools.is_empty(), unread) {
-                writeln!(out, "{}", unread.text)?;
-                return Err(Failure::Found);
-            }
-            if report.pools.is_empty() {
-                writeln!(out, "There is no pool: no Service gets an address.")?;
-            } else {
-                let lines = lines(&report.pools, terminal_width());
-                let (header, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
-                writeln!(out, "{BOLD}{header}{BOLD:#}")?;
-                rest.iter().try_for_each(|line| writeln!(out, "{line}"))?;
-            }
-            for problem in report.problems.iter().filter(|it| it.text.starts_with("Pool ")) {
-                writeln!(out, "{}: {}", problem.severity.word(), problem.text)?;
-            }
-        }
+        Format::Text => print(&lines(&report.pools, terminal_width()))?,
     }
     Ok(())
 }
@@ -58,8 +40,16 @@ pub(super) fn lines(pools: &[PoolView], width: Option<usize>) -> Vec<String> {
                 pool.ranges.join(","),
             ]
         };
-        let ipv4 = pool.ipv4.as_ref().map(|used| of("IPv4", used));
-        ipv4.into_iter().chain(pool.ipv6.as_ref().map(|used| of("IPv6", used)))
+        let families = [("IPv4", &pool.ipv4), ("IPv6", &pool.ipv6)];
+        let mut rows: Vec<_> =
+            families.into_iter().filter_map(|(family, used)| Some(of(family, used.as_ref()?))).collect();
+        if rows.is_empty() {
+            // Nothing is known of its use, or it has no address that may be given.
+            let mut row = [const { String::new() }; 7].map(or_dash);
+            (row[0], row[6]) = (pool.name.clone(), or_dash(pool.ranges.join(",")));
+            rows.push(row);
+        }
+        rows
     });
     fitted(&std::iter::once(header).chain(rows).collect::<Vec<_>>(), width, &[6, 5, 2])
 }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::api::ListParams;
+use kube::client::Body;
 use kube::{Api, Client, Config, ResourceExt};
 use lbk8s::watching::explain_client;
 use serde::de::DeserializeOwned;
@@ -76,27 +78,44 @@ impl Process {
     /// What it says under this path.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Silence> {
         let way = self.way.as_ref().map_err(|why| Silence::Failed(why.clone()))?;
-        let request = http::Request::get(format!("{}{path}", way.before)).body(Vec::new());
+        let request = http::Request::get(format!("{}{path}", way.before)).body(Body::empty());
         let request = request.map_err(|error| Silence::Failed(error.to_string()))?;
-        let answer = tokio::time::timeout(PATIENCE, way.client.request_text(request)).await;
-        let text = match answer {
+        let exchange = async {
+            let answer = way.client.send(request).await.map_err(|error| explain_client(&error))?;
+            let status = answer.status();
+            // Its length is no more than what it says of itself, or what comes in time.
+            let body = answer.into_body().collect_bytes().await.map_err(|error| explain_client(&error))?;
+            Ok((status, body))
+        };
+        let (status, body) = match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(answer) => answer.map_err(Silence::Failed)?,
             Err(_) => {
                 return Err(Silence::Failed(format!(
                     "it did not answer within {} seconds",
                     PATIENCE.as_secs()
                 )));
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(Silence::NotThere),
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                return Err(Silence::Forbidden(status.message.clone()));
-            }
-            Ok(Err(error)) => return Err(Silence::Failed(explain_client(&error))),
-            Ok(Ok(text)) => text,
         };
-        serde_json::from_str(&text).map_err(|error| {
-            Silence::Failed(format!("its answer is not one of lbd {}: {error}", env!("CARGO_PKG_VERSION")))
-        })
+        match status {
+            StatusCode::NOT_FOUND => Err(Silence::NotThere),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Silence::Forbidden(said(&body))),
+            status if !status.is_success() => Err(Silence::Failed(format!("{}: {}", status, said(&body)))),
+            _ => serde_json::from_slice(&body).map_err(|error| {
+                Silence::Failed(format!(
+                    "its answer is not one of lbd {}: {error}",
+                    env!("CARGO_PKG_VERSION")
+                ))
+            }),
+        }
     }
+}
+
+/// What is said of a failure: by the API server, by lbd itself, or by something else in its place.
+fn said(body: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = json["message"].as_str().or_else(|| json["error"].as_str());
+    let plain = String::from_utf8_lossy(body);
+    text.unwrap_or_else(|| plain.trim().lines().next().unwrap_or_default()).chars().take(300).collect()
 }
 
 /// The pods of lbd in a namespace, by name.
@@ -106,10 +125,15 @@ pub(super) async fn pods(client: &Client, namespace: &str) -> Result<Vec<Process
         .list(&ListParams::default().labels(OURS))
         .await?
         .iter()
+        .filter(|pod| !matches!(phase(pod), "Succeeded" | "Failed"))
         .map(|pod| of_pod(client, namespace, pod))
         .collect();
     found.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
     Ok(found)
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
 /// A pod is asked through the API server, which reaches it from where it is: by the pod's address.
@@ -120,7 +144,7 @@ fn of_pod(client: &Client, namespace: &str, pod: &Pod) -> Process {
         Some("controller") => Role::Controller,
         _ => Role::Any,
     };
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
+    let phase = phase(pod);
     let listens = pod.spec.iter().flat_map(|spec| &spec.containers).find_map(listens);
     let way = match listens {
         _ if phase != "Running" => Err(format!("its pod is {phase}")),

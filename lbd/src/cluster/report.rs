@@ -10,7 +10,6 @@ use serde::Serialize;
 pub(super) use self::services::{AddressReport, ServiceReport};
 pub(super) use self::speakers::{ControllerReport, MemberReport, MemberState};
 use super::found::Found;
-use super::reach::Silence;
 use crate::attention::{self, Found as Attention, Weight};
 
 /// A cluster at one moment.
@@ -63,19 +62,22 @@ fn problems(found: &Found) -> Vec<Attention> {
         let text = format!(
             "{} answer for {address} at once: some neighbours go to one, some to another. Do they hear each other? lbd \
              members",
-            nodes.join(" and ")
+            nodes.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
         );
         problems.push(Attention::new(Weight::Error, text));
     }
     for speaker in found.speakers.iter().filter_map(|asked| asked.said.as_ref().ok()) {
         attention::of_speaker(&speaker.status, &mut problems);
     }
-    attention::of_addresses(&found.unanswered, &mut problems);
+    attention::of_addresses(found.unanswered.iter().flatten(), &mut problems);
     match (found.leader(), &found.objects) {
         (Some(controller), _) => {
             attention::of_controller(&controller.status, &controller.services, &mut problems);
         }
-        (None, Some(objects)) => attention::of_services(&objects.services, &mut problems),
+        (None, Some(objects)) => {
+            attention::of_services(&objects.services, &mut problems);
+            attention::of_pools(&objects.pools, &mut problems);
+        }
         (None, None) => {}
     }
     attention::in_order(problems)
@@ -84,28 +86,10 @@ fn problems(found: &Found) -> Vec<Attention> {
 /// What cannot be known, and why.
 fn of_processes(found: &Found, problems: &mut Vec<Attention>) {
     let mut tell = |severity, text| problems.push(Attention { severity, text });
-    let silent = |silence: &Silence| match silence {
-        Silence::NotThere => "it is not what it should be".to_owned(),
-        Silence::Forbidden(why) | Silence::Failed(why) => why.clone(),
-    };
-    let speakers = found.speakers.iter().map(|it| (&it.process, it.said.as_ref().err()));
-    let controllers = found.controllers.iter().map(|it| (&it.process, it.said.as_ref().err()));
-    let mut forbidden = found.pods_forbidden;
-    let mut told = std::collections::BTreeSet::new();
-    for (process, silence) in speakers.chain(controllers) {
-        match silence {
-            Some(Silence::Forbidden(_)) => forbidden = true,
-            // `lbd run` is asked for both.
-            Some(silence) if told.insert(&process.name) => {
-                let node = process.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
-                tell(
-                    Weight::Warning,
-                    format!("{}{node} cannot be asked: {}.", process.name, silent(silence)),
-                );
-            }
-            _ => {}
-        }
+    for silent in found.silent() {
+        tell(Weight::Warning, format!("{silent}."));
     }
+    let forbidden = found.is_forbidden();
     let Some(objects) = &found.objects else { return };
     if forbidden {
         let text = format!(

@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
+use k8s_openapi::jiff::Timestamp;
 use lbk8s::controller::view::State;
 
 use super::found::Source;
 use super::report::{AddressReport, Report, ServiceReport};
-use super::{ago, ask, members, or_dash, pools, run};
+use super::{ago, ask, members, or_dash, pause, pools, run};
 use crate::attention::Weight;
 use crate::cli::{Format, StatusArguments};
 use crate::columns::{fitted, terminal_width, wrapped};
@@ -24,8 +25,6 @@ const GOOD: Style = AnsiColor::Green.on_default();
 
 /// Problems that are shown at once.
 const SHOWN: usize = 50;
-/// A second look comes so long after the one before.
-const EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn main(arguments: &StatusArguments) -> Outcome {
     if arguments.watch {
@@ -50,48 +49,45 @@ async fn watch(arguments: &StatusArguments) -> Outcome {
     let in_place = io::stdout().is_terminal() && arguments.shown.output == Format::Text;
     let mut last = String::new();
     loop {
+        let began = Instant::now();
         match source.ask().await {
             Ok(found) => {
                 let mut report = Report::of(&found);
-                let shown = match arguments.shown.output {
-                    Format::Text => text(&report, terminal_width()),
+                let at = std::mem::replace(&mut report.at, Timestamp::UNIX_EPOCH);
+                // How long ago something was is no change.
+                let now = serde_json::to_string(&report).map_err(io::Error::other)?;
+                report.at = at;
+                match arguments.shown.output {
+                    Format::Text if in_place => redraw(&text(&report, terminal_width()))?,
+                    _ if now == last => {}
+                    Format::Text => print(&report, Format::Text)?,
                     Format::Json => {
-                        let at = report.at;
-                        report.at = last_change();
-                        let shown = serde_json::to_string(&report).map_err(io::Error::other)?;
-                        report.at = at;
-                        shown
+                        let line = serde_json::to_string(&report).map_err(io::Error::other)?;
+                        writeln!(io::stdout(), "{line}")?;
                     }
-                };
-                if shown != last {
-                    if in_place {
-                        redraw(&shown)?;
-                    } else {
-                        print(&report, arguments.shown.output)?;
-                    }
-                    last = shown;
                 }
+                last = now;
             }
             // It may come back.
             Err(failure) => writeln!(anstream::stderr(), "lbd: {failure}; asking again")?,
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pause(began.elapsed())).await;
     }
 }
 
-/// What is said again and again differs in its time alone.
-fn last_change() -> k8s_openapi::jiff::Timestamp {
-    k8s_openapi::jiff::Timestamp::UNIX_EPOCH
-}
-
-/// Writes over what was there, line by line, so that nothing flickers.
+/// Writes over what was there, line by line, so that nothing flickers; as much of it as there is room for.
 fn redraw(text: &str) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
+    // What moves the cursor is no colour, and stays where those are not wanted.
+    let mut out = io::stdout().lock();
+    let height = ratatui::crossterm::terminal::size().map_or(usize::MAX, |(_, height)| height.into());
     write!(out, "\x1b[H")?;
-    for line in text.lines() {
-        writeln!(out, "{line}\x1b[K")?;
+    for (number, line) in text.lines().take(height.saturating_sub(1)).enumerate() {
+        let end = if number == 0 { "" } else { "\n" };
+        write!(out, "{end}")?;
+        write!(anstream::AutoStream::auto(&mut out), "{line}")?;
+        write!(out, "\x1b[K")?;
     }
-    write!(out, "\x1b[J")?;
+    write!(out, "\n\x1b[J")?;
     out.flush()
 }
 
@@ -134,7 +130,7 @@ fn problems(report: &Report, width: Option<usize>) -> String {
     if let Some(more @ 1..) = report.problems.len().checked_sub(SHOWN) {
         let _ = writeln!(text, "{more} more are not shown; -o json has all.");
     }
-    if report.problems.is_empty() {
+    if report.problems.is_empty() && !report.blind {
         let _ = writeln!(text, "{GOOD}Nothing needs attention.{GOOD:#}");
     }
     if report.services.iter().any(|service| service.state != State::Served) {
@@ -179,6 +175,12 @@ fn services(report: &Report, width: Option<usize>) -> Vec<String> {
     fitted(&rows, width, &[5, 2, 4, 6])
 }
 
+/// The node that answers, as far as that is known.
+pub(super) fn nobody_or(address: &AddressReport) -> String {
+    let nobody = if address.unanswered { "<nobody>" } else { "?" };
+    address.node.clone().unwrap_or_else(|| nobody.to_owned())
+}
+
 fn row(service: &str, address: &AddressReport, report: &Report) -> [String; 7] {
     let names: Vec<&str> = address.interfaces.iter().map(|it| &*it.name).collect();
     let mut macs: Vec<&str> = address.interfaces.iter().filter_map(|it| it.mac.as_deref()).collect();
@@ -187,7 +189,7 @@ fn row(service: &str, address: &AddressReport, report: &Report) -> [String; 7] {
         service.to_owned(),
         address.address.to_string(),
         or_dash(address.pool.clone()),
-        address.node.clone().unwrap_or_else(|| "<nobody>".to_owned()),
+        nobody_or(address),
         or_dash(names.join(",")),
         or_dash(macs.join(",")),
         or_dash(address.since.map(|since| ago(since, report.at)).unwrap_or_default()),

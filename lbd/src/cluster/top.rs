@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use self::screen::Screen;
 use super::found::{Found, Source};
 use super::report::Report;
-use super::run;
+use super::{pause, run};
 use crate::cli::TopArguments;
 use crate::exit::{Failure, Outcome};
 
@@ -47,10 +47,11 @@ async fn show(terminal: &mut DefaultTerminal, source: &Source, first: Found) -> 
         let at = next;
         let looked = async move {
             tokio::time::sleep_until(at).await;
-            source.ask().await
+            let began = Instant::now();
+            (source.ask().await, began.elapsed())
         };
         tokio::pin!(looked);
-        let found = loop {
+        let (found, took) = loop {
             tokio::select! {
                 found = &mut looked => break found,
                 key = keys.recv() => match key {
@@ -66,7 +67,7 @@ async fn show(terminal: &mut DefaultTerminal, source: &Source, first: Found) -> 
             // What was seen last stays, with a word that it is old.
             Err(failure) => screen.fail(failure.to_string()),
         }
-        next = tokio::time::Instant::now() + EVERY;
+        next = tokio::time::Instant::now() + pause(took);
     }
 }
 
@@ -133,8 +134,12 @@ impl Rates {
 
 /// Questions answered, and frames sent without being asked.
 fn frames(status: &SpeakerStatus) -> u64 {
-    let answered: u64 = status.wire.interfaces.values().map(|it| it.arp + it.ndp + it.echo).sum();
-    answered + status.wire.announced
+    let answered: u64 = status
+        .wire
+        .interfaces
+        .values()
+        .fold(0_u64, |sum, it| sum.saturating_add(it.arp).saturating_add(it.ndp).saturating_add(it.echo));
+    answered.saturating_add(status.wire.announced)
 }
 
 impl Screen {

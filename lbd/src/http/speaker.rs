@@ -13,11 +13,13 @@ use lbk8s::speaker::Inspector;
 use lbk8s::speaker::view::AddressExplained;
 use lbnet::whohas::Asking;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::in_time;
 use crate::wire::whohas;
 
+/// Questions to the LAN that wait for their turn.
+const WAITING: usize = 8;
 /// How the LAN is asked for whoever asks here.
 const ASKING: Asking = Asking { questions: 3, pause: Duration::from_millis(100) };
 
@@ -38,10 +40,14 @@ async fn moves(State(inspector): State<Inspector>) -> Result<Response, Response>
     in_time(inspector.moves()).await.map(|moves| Json(moves).into_response())
 }
 
-/// Asking the LAN, one question after the other: whoever can reach this page cannot make this node flood it.
+/// Asking the LAN, one question after the other, and few that wait: whoever can reach this cannot make this node flood it.
 fn lan() -> Router<Inspector> {
-    let turn = Arc::new(Mutex::new(()));
+    let (places, turn) = (Arc::new(Semaphore::new(WAITING)), Arc::new(Mutex::new(())));
     let ask = async move |inspector: State<Inspector>, address: Path<String>| {
+        let Ok(_place) = places.try_acquire() else {
+            let busy = "the LAN is asked for others already; ask again in a moment";
+            return Err(refused(StatusCode::SERVICE_UNAVAILABLE, busy));
+        };
         let _turn = turn.lock().await;
         ask_lan(inspector, address).await
     };
@@ -82,7 +88,7 @@ async fn ask_lan(
 ) -> Result<Response, Response> {
     let asked = explain(&inspector, &address).await?.view.address;
     match whohas::ask(asked, &[], ASKING).await {
-        Ok(found) => Ok(Json(found).into_response()),
+        Ok(found) => Ok(Json(found.without_neighbours()).into_response()),
         Err(failure) => Err(refused(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string())),
     }
 }

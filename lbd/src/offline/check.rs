@@ -9,10 +9,13 @@ use super::snippet::Snippets;
 use super::{print_json, read, summary, verdict};
 use crate::cli::{CheckArguments, Format};
 use crate::cluster::manifests;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::offline;
 
 pub(crate) fn main(arguments: &CheckArguments) -> Outcome {
+    if !arguments.cluster && arguments.server.is_given() {
+        return Err(Failure::WithoutCluster);
+    }
     let findings = if arguments.cluster {
         let objects = manifests::read(&arguments.server, &arguments.world.namespace)?;
         let world = offline::world(objects.clone(), &arguments.world);

@@ -9,6 +9,7 @@ use super::plan::{addresses, word};
 use super::{print_json, read};
 use crate::cli::{ExplainArguments, Format};
 use crate::cluster;
+use crate::columns::harmless;
 use crate::exit::{Failure, Outcome};
 
 pub(crate) fn main(arguments: &ExplainArguments) -> Outcome {
@@ -46,11 +47,11 @@ pub(crate) fn print_pools(out: &mut impl Write, explanation: &Explanation) -> io
         writeln!(out, "\nIf it asked for {} now, these pools would be looked at:", search.family)?;
         for (number, look) in (1..).zip(&search.pools) {
             let gives = look.ip.as_ref().map(|ip| format!("pool {:?} gives {ip}: ", look.pool));
-            writeln!(out, "  {number}. {}{}", gives.unwrap_or_default(), look.reason.message)?;
+            writeln!(out, "  {number}. {}{}", gives.unwrap_or_default(), harmless(&look.reason.message))?;
         }
     }
     if let Some(refusal) = &explanation.refusal {
-        writeln!(out, "\nIf it asked now, no pool would be looked at: {}", refusal.message)?;
+        writeln!(out, "\nIf it asked now, no pool would be looked at: {}", harmless(&refusal.message))?;
     }
     Ok(())
 }

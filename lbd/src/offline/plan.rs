@@ -13,7 +13,7 @@ use super::{load, print_json, read, summary, verdict};
 use crate::cli::{Format, PlanArguments};
 use crate::cluster::manifests;
 use crate::columns::columns;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::offline;
 
 const BOLD: Style = Style::new().bold();
@@ -21,6 +21,9 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARN: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(crate) fn main(arguments: &PlanArguments) -> Outcome {
+    if !arguments.cluster && arguments.server.is_given() {
+        return Err(Failure::WithoutCluster);
+    }
     let report = if arguments.cluster {
         let namespace = &arguments.world.namespace;
         let before = manifests::read(&arguments.server, namespace)?;

@@ -121,6 +121,12 @@ fn stations(address: IpAddr, answers: &[Answer], host: &Table, known: &[Neighbou
 }
 
 impl Found {
+    /// Without what this host knows of its neighbours beside what it was asked.
+    pub(crate) fn without_neighbours(mut self) -> Self {
+        self.stations.iter_mut().for_each(|station| station.known_as.clear());
+        self
+    }
+
     /// The hardware addresses that answered.
     pub(crate) fn macs(&self) -> BTreeSet<&str> {
         self.stations.iter().map(|station| &*station.mac).collect()

@@ -29,11 +29,10 @@ impl Finding {
         Self { problem, place, text }
     }
 
-    /// The same where its object stands in a file of these.
+    /// The same, of an object that stands in this file.
     #[must_use]
-    pub fn located_in(self, manifests: &Manifests) -> Self {
-        let manifest = manifests.objects.iter().find(|manifest| manifest.is(&self.problem.object));
-        if manifest.is_some() { Self::new(self.problem, manifest) } else { self }
+    pub fn located_in(self, manifest: &Manifest) -> Self {
+        Self::new(self.problem, Some(manifest))
     }
 
     pub(super) fn of_file(error: &ManifestError, manifests: &Manifests) -> Self {

@@ -31,6 +31,8 @@ pub(in super::super) struct AddressReport {
     pub(in super::super) pool: String,
     /// Why this address.
     pub(in super::super) given: Option<String>,
+    /// Whether it is known that no node answers.
+    pub(in super::super) unanswered: bool,
     /// The node that answers; none if none does, or nobody could be asked.
     pub(in super::super) node: Option<String>,
     pub(in super::super) interfaces: Vec<Answering>,
@@ -83,7 +85,7 @@ impl<'a> Owners<'a> {
         let speakers = found.speakers.iter().filter_map(|asked| asked.said.as_ref().ok());
         let here = speakers
             .flat_map(|speaker| speaker.here.iter().map(|view| (view.address, (&speaker.status, view))));
-        let nobody = found.unanswered.iter().map(|view| (view.address, view));
+        let nobody = found.unanswered.iter().flatten().map(|view| (view.address, view));
         Self { here: here.collect(), nobody: nobody.collect() }
     }
 
@@ -98,7 +100,7 @@ impl<'a> Owners<'a> {
             });
         }
         let why = self.nobody.get(&address)?.nobody.clone();
-        Some(AddressReport { why, ..AddressReport::of(address, pool) })
+        Some(AddressReport { why, unanswered: true, ..AddressReport::of(address, pool) })
     }
 }
 
@@ -109,8 +111,9 @@ fn by_objects(
     address: IpAddr,
     pool: String,
 ) -> AddressReport {
-    let owners = objects.and_then(|objects| objects.owners.get(&standing.service));
-    let owner = owners.and_then(|owners| owners.first());
+    // Where the families have owners of their own, the second status is the other one's.
+    let of = |second: bool| objects.and_then(|it| it.owners.get(&(standing.service.clone(), second)));
+    let owner = if address.is_ipv6() { of(true).or_else(|| of(false)) } else { of(false) };
     let answering = |node: &str, name: &String| Answering {
         name: name.clone(),
         mac: objects.and_then(|it| it.macs.get(node)?.get(name).cloned()),
@@ -127,7 +130,16 @@ fn by_objects(
 impl AddressReport {
     /// An address of which nothing else is known.
     fn of(address: IpAddr, pool: String) -> Self {
-        Self { address, pool, given: None, node: None, interfaces: Vec::new(), since: None, why: None }
+        Self {
+            address,
+            pool,
+            given: None,
+            unanswered: false,
+            node: None,
+            interfaces: Vec::new(),
+            since: None,
+            why: None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The processes of lbd: speakers with what they answer for, and controllers.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use k8s_openapi::jiff::Timestamp;
 use lbk8s::speaker::InterfaceView;
@@ -19,9 +20,9 @@ pub(in super::super) struct MemberReport {
     pub(in super::super) interfaces: Vec<InterfaceView>,
     /// When its speaker started.
     pub(in super::super) started: Option<Timestamp>,
-    /// Which of those that could be asked hear it, and which do not.
+    /// How many of those that could be asked hear it, and which do not.
     #[serde(rename = "heardBy")]
-    pub(in super::super) heard_by: Vec<String>,
+    pub(in super::super) heard_by: usize,
     #[serde(rename = "notHeardBy")]
     pub(in super::super) not_heard_by: Vec<String>,
 }
@@ -87,22 +88,30 @@ pub(super) fn members(found: &Found) -> Vec<MemberReport> {
     let mut members: BTreeMap<String, MemberReport> = BTreeMap::new();
     for asked in &found.speakers {
         let member = of_speaker(asked);
-        members.insert(member.node.clone(), member);
+        // Of a pod that ends and the one in its place, the one that speaks counts.
+        match members.entry(member.node.clone()) {
+            Entry::Vacant(place) => drop(place.insert(member)),
+            Entry::Occupied(mut place) if member.started.is_some() => drop(place.insert(member)),
+            Entry::Occupied(_) => {}
+        }
     }
     for speaker in found.speakers.iter().filter_map(|asked| asked.said.as_ref().ok()) {
         for heard in &speaker.status.members {
             let member = members.entry(heard.node.clone()).or_insert_with(|| unknown(heard.node.clone()));
-            let list = if heard.alive { &mut member.heard_by } else { &mut member.not_heard_by };
-            list.push(speaker.status.node.clone());
+            if heard.alive {
+                member.heard_by += 1;
+            } else {
+                member.not_heard_by.push(speaker.status.node.clone());
+            }
             if member.started.is_none() {
                 member.addresses = Some(heard.owned);
             }
         }
     }
     for member in members.values_mut().filter(|member| member.state == MemberState::Unknown) {
-        member.state = match (&member.heard_by[..], &member.not_heard_by[..]) {
-            ([], []) => MemberState::Unknown,
-            ([], _) => MemberState::Silent,
+        member.state = match (member.heard_by, &member.not_heard_by[..]) {
+            (0, []) => MemberState::Unknown,
+            (0, _) => MemberState::Silent,
             _ => MemberState::Heard,
         };
     }
@@ -138,7 +147,7 @@ fn unknown(node: String) -> MemberReport {
         addresses: None,
         interfaces: Vec::new(),
         started: None,
-        heard_by: Vec::new(),
+        heard_by: 0,
         not_heard_by: Vec::new(),
     }
 }

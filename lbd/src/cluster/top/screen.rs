@@ -12,6 +12,7 @@ use ratatui::widgets::{Block, Borders, Paragraph, Row, Table};
 
 use super::super::ago;
 use super::super::report::{MemberReport, MemberState, Report};
+use super::super::status::nobody_or;
 use crate::attention::Weight;
 
 /// Problems and moves that are shown at once.
@@ -62,7 +63,7 @@ impl Screen {
         let room = usize::from(middle.height.saturating_sub(2));
         self.above = self.above.min(rows.len().saturating_sub(room));
         let shown: Vec<Row<'_>> = rows.into_iter().skip(self.above).take(room).collect();
-        frame.render_widget(table(shown, middle), middle);
+        frame.render_widget(table(shown, report, middle), middle);
         frame.render_widget(self.nodes(report), below);
         frame.render_widget(self.moves(report), moves);
     }
@@ -96,7 +97,10 @@ impl Screen {
         let header = Row::new(["NODE", "SPEAKER", "ADDRESSES", "FRAMES/S"]).bold();
         let widths =
             [Constraint::Fill(1), Constraint::Length(10), Constraint::Length(9), Constraint::Length(9)];
-        Table::new(report.members.iter().map(row), widths)
+        // There is room for a few: those that something is wrong with come first.
+        let mut members: Vec<&MemberReport> = report.members.iter().collect();
+        members.sort_by_key(|it| matches!(it.state, MemberState::Ready | MemberState::Heard));
+        Table::new(members.into_iter().map(row), widths)
             .header(header)
             .block(Block::new().borders(Borders::TOP))
     }
@@ -140,8 +144,8 @@ fn addresses(report: &Report) -> Vec<Row<'static>> {
         }
         for address in &service.addresses {
             let since = address.since.map(|since| ago(since, report.at)).unwrap_or_default();
-            let node = address.node.clone().unwrap_or_else(|| "<nobody>".to_owned());
-            rows.push((address.node.is_none(), Row::new([address.address.to_string(), node, name(), since])));
+            let node = nobody_or(address);
+            rows.push((address.unanswered, Row::new([address.address.to_string(), node, name(), since])));
         }
     }
     rows.sort_by_key(|(wrong, _)| !wrong);
@@ -151,10 +155,18 @@ fn addresses(report: &Report) -> Vec<Row<'static>> {
     rows.into_iter().map(styled).collect()
 }
 
-fn table(rows: Vec<Row<'_>>, area: Rect) -> Table<'_> {
+fn table<'a>(rows: Vec<Row<'a>>, report: &Report, area: Rect) -> Table<'a> {
     let header = Row::new(["ADDRESS", "NODE", "SERVICE", "SINCE"]).bold();
     let since = if area.width < NARROW { 0 } else { 6 };
-    let widths =
-        [Constraint::Length(16), Constraint::Length(16), Constraint::Fill(1), Constraint::Length(since)];
+    let all = || report.services.iter().flat_map(|service| &service.addresses);
+    let length = |text: &str| u16::try_from(text.chars().count()).unwrap_or(u16::MAX);
+    let address = all().map(|it| length(&it.address.to_string())).max().unwrap_or(0).max(9);
+    let node = all().filter_map(|it| it.node.as_deref()).map(length).max().unwrap_or(0).clamp(8, 32);
+    let widths = [
+        Constraint::Length(address),
+        Constraint::Length(node),
+        Constraint::Fill(1),
+        Constraint::Length(since),
+    ];
     Table::new(rows, widths).header(header).block(Block::new().borders(Borders::TOP))
 }
