@@ -174,10 +174,10 @@ pub(crate) struct WorldArguments {
     #[arg(long, short, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
     pub(crate) namespace: String,
     /// Serve only Services of this loadBalancerClass. By default: those without a class
-    #[arg(long, value_name = "CLASS")]
+    #[arg(long, env = "LBD_LB_CLASS", value_name = "CLASS")]
     pub(crate) lb_class: Option<String>,
     /// What becomes of addresses that Services hold and no pool has any more
-    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT", env = "LBD_LOST_ADDRESSES")]
     pub(crate) lost_addresses: LostAddresses,
 }
 

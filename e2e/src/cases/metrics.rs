@@ -54,8 +54,8 @@ async fn speaker(cluster: &mut Cluster) -> Result {
     one_pool(cluster).await?;
     let address = served(cluster, "web", &NODES).await?;
     let owner = cluster.announcer(address).await?;
-    let all = |count: u8| format!("lbd_speaker_addresses {count}.0");
-    let here = |count: u8| format!("lbd_speaker_owned_addresses {count}.0");
+    let all = |count: u8| format!("lbd_speaker_addresses {count}");
+    let here = |count: u8| format!("lbd_speaker_owned_addresses {count}");
     for node in &cluster.site.nodes {
         let own = u8::from(node.name() == owner);
         tells(node.nic.address, 7948, &[&all(1), &here(own)]).await?;
