@@ -390,12 +390,18 @@ pub(crate) struct DrainArguments {
     /// The node, as its Node object is called
     #[arg(value_name = "NODE", required_unless_present = "socket", conflicts_with = "socket")]
     pub(crate) node: Option<String>,
+    /// In which form to print
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) output: Format,
     #[command(flatten)]
     pub(crate) server: WhereArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RebalanceArguments {
+    /// In which form to print
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) output: Format,
     #[command(flatten)]
     pub(crate) server: WhereArguments,
 }

@@ -8,9 +8,9 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lbk8s::objects::annotations::DRAIN;
 use lbk8s::watching::explain_client;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::DrainArguments;
+use crate::cli::{DrainArguments, Format};
 use crate::client;
 use crate::exit::{Failure, Outcome};
 use crate::run::control;
@@ -19,7 +19,7 @@ pub(crate) fn main(arguments: &DrainArguments, drained: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Some(socket) = &arguments.server.socket {
-            return drain_host(socket, drained).await;
+            return drain_host(socket, drained, arguments.output).await;
         }
         let client = client::connect(&arguments.server.cluster).await?;
         let node = arguments.node.clone().unwrap_or_default();
@@ -37,13 +37,12 @@ pub(crate) fn main(arguments: &DrainArguments, drained: bool) -> Outcome {
         } else {
             format!("node {node} may answer again; what has moved stays where it is")
         };
-        writeln!(std::io::stdout(), "{said}")?;
-        Ok(())
+        say(arguments.output, &json!({"node": node, "drained": drained}), &said)
     })
 }
 
 /// The same for a host without a cluster.
-async fn drain_host(socket: &Path, drained: bool) -> Outcome {
+async fn drain_host(socket: &Path, drained: bool, output: Format) -> Outcome {
     let what = if drained { control::DRAIN_HOST } else { control::UNDO };
     let fail = |why| Failure::Drain { node: "behind the socket".to_owned(), why };
     control::ask(socket, what).await.map_err(fail)?;
@@ -52,6 +51,14 @@ async fn drain_host(socket: &Path, drained: bool) -> Outcome {
     } else {
         "this host may answer again; what has moved stays where it is"
     };
-    writeln!(std::io::stdout(), "{said}")?;
+    say(output, &json!({"drained": drained}), said)
+}
+
+/// What was done, in words or as JSON.
+pub(crate) fn say(output: Format, json: &Value, words: &str) -> Outcome {
+    match output {
+        Format::Text => writeln!(std::io::stdout(), "{words}")?,
+        Format::Json => writeln!(std::io::stdout(), "{json}")?,
+    }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! `lbd rebalance`: asks the speakers to spread addresses evenly again, by an annotation on their nodes.
 
-use std::io::Write;
-
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -12,6 +10,7 @@ use serde_json::json;
 
 use crate::cli::RebalanceArguments;
 use crate::client;
+use crate::drain::say;
 use crate::exit::{Failure, Outcome};
 use crate::run::control;
 
@@ -21,8 +20,8 @@ pub(crate) fn main(arguments: &RebalanceArguments) -> Outcome {
         let fail = |error: kube::Error| Failure::Rebalance(explain_client(&error));
         if let Some(socket) = &arguments.server.socket {
             control::ask(socket, control::SPREAD).await.map_err(Failure::Rebalance)?;
-            writeln!(std::io::stdout(), "all hosts were asked: each gives away what it has more than its share")?;
-            return Ok(());
+            let said = "all hosts were asked: each gives away what it has more than its share";
+            return say(arguments.output, &json!({"asked": "all"}), said);
         }
         let client = client::connect(&arguments.server.cluster).await?;
         let nodes: Api<Node> = Api::all(client);
@@ -38,10 +37,9 @@ pub(crate) fn main(arguments: &RebalanceArguments) -> Outcome {
             }
         }
         let count = all.items.len();
-        writeln!(
-            std::io::stdout(),
+        let said = format!(
             "{count} nodes were asked: each gives away what it has more than its share, and answers until it is taken"
-        )?;
-        Ok(())
+        );
+        say(arguments.output, &json!({"asked": count}), &said)
     })
 }

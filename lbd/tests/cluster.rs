@@ -240,6 +240,20 @@ fn top_takes_the_screen_and_gives_it_back() {
 }
 
 #[test]
+fn what_does_not_change_is_watched_in_silence() {
+    let url = format!("http://{}", serve(many(3)));
+    let watch = |more: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "INT", "4", LBD, "status", "--watch", "--server", &url]).args(more);
+        String::from_utf8(command.output().expect("timeout is there (coreutils)").stdout).expect("text")
+    };
+    assert_eq!(watch(&[]).matches("SERVICE").count(), 1);
+    let lines = watch(&["-o", "json"]);
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(lines.starts_with('{'), "{lines}");
+}
+
+#[test]
 fn as_a_plugin_of_kubectl_it_is_called_as_one() {
     let link = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kubectl-lb");
     let _ = std::fs::remove_file(&link);

@@ -23,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("status_tells_who_answers_and_what_waits", status),
         case("explain_says_what_the_lan_answers_to_another_speaker", lan),
+        case("a_station_that_answers_beside_the_owner_is_told_of", stranger),
         case("history_knows_who_died", history),
         case("check_and_plan_see_what_is_wrong_and_what_would_change", plan),
         case("who_may_only_read_sees_all_and_who_may_nothing_is_told", rights).only_on(Kind::Real),
@@ -142,6 +143,27 @@ async fn lan(cluster: &mut Cluster) -> Result {
     let error = String::from_utf8_lossy(&unknown.stderr);
     assert!(error.contains("did you mean default/web"), "{error}");
     Ok(())
+}
+
+async fn stranger(cluster: &mut Cluster) -> Result {
+    pods(cluster).await?;
+    one_pool(cluster).await?;
+    let address = served(cluster, "web", &NODES).await?;
+    let IpAddr::V4(taken) = address else { return Err("the pool is of IPv4".into()) };
+    // Before that it is still asked whether somebody has it, and a claim would not be a conflict.
+    cluster.announced("web").await?;
+    cluster.site.plug_stranger(taken).await?;
+    until("both are told of", async || {
+        let text = run(&["explain", "default/web"], &way(cluster)).await?;
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        let report = json_of(cluster, &["status"]).await?;
+        let told = texts(&report).iter().any(|it| it.contains("is claimed by 02:00:00:a8:03:c8"));
+        let both =
+            text.contains("SEVERAL ANSWER") && text.contains("02:00:00:a8:03:c8, which is not the owner's");
+        if both && told { Ok(()) } else { Err(format!("{text}{report:#}").into()) }
+    })
+    .await?;
+    cluster.site.unplug_stranger().await
 }
 
 async fn history(cluster: &mut Cluster) -> Result {

@@ -163,7 +163,10 @@ fn print(explained: &Explained, report: &Report) -> io::Result<()> {
     };
     let given: Vec<&str> = service.addresses.iter().filter_map(|it| it.given.as_deref()).collect();
     let why = match &service.text {
-        Some(text) => format!(": {text}"),
+        Some(text) => {
+            let reason = service.reason.as_ref().map(|reason| format!(" ({reason})"));
+            format!("{}: {text}", reason.unwrap_or_default())
+        }
         None if given.is_empty() => String::new(),
         None => format!(": {}", given.join("; ")),
     };
@@ -208,7 +211,10 @@ fn print_address(
     writeln!(out, "\n{BOLD}{}{BOLD:#} {}", address.address, wrapped(&said, width, 0))?;
     if let Some(ownership) = &answered.ownership {
         let candidates = ownership.candidates.iter().map(|it| [it.node.clone(), candidate(it, address)]);
-        let passed = ownership.passed_over.iter().map(|it| [it.node.clone(), format!("cannot; {}", it.text)]);
+        let passed = ownership
+            .passed_over
+            .iter()
+            .map(|it| [it.node.clone(), format!("cannot; {} ({:?})", it.text, it.reason)]);
         let rows: Vec<[String; 2]> = candidates.chain(passed).collect();
         writeln!(out, "  Nodes, best first:")?;
         let indent = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0) + 6;

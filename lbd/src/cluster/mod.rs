@@ -9,6 +9,7 @@ mod objects;
 pub(crate) mod pools;
 mod reach;
 mod report;
+pub(crate) mod running;
 pub(crate) mod status;
 pub(crate) mod top;
 

@@ -8,7 +8,8 @@ use lbk8s::offline::report;
 use super::snippet::Snippets;
 use super::{print_json, read, summary, verdict};
 use crate::cli::{CheckArguments, Format};
-use crate::cluster::manifests;
+use crate::cluster::{manifests, running};
+use crate::columns::harmless;
 use crate::exit::{Failure, Outcome};
 use crate::offline;
 
@@ -21,6 +22,11 @@ pub(crate) fn main(arguments: &CheckArguments) -> Outcome {
         let world = offline::world(objects.clone(), &arguments.world);
         let plan = world.facts().plan();
         let findings = [world.findings(&plan, true), world.nearly_full(&plan)].concat();
+        let (more, unasked) = running::find(&arguments.server, &arguments.world.namespace, &findings)?;
+        for why in unasked {
+            writeln!(anstream::stderr(), "lbd: {}, so that only objects are checked", harmless(&why))?;
+        }
+        let findings = [findings, more].concat();
         manifests::with_text(findings, &objects)
     } else {
         let world = read(&arguments.files, &arguments.world)?;

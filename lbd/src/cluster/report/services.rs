@@ -19,6 +19,8 @@ pub(in super::super) struct ServiceReport {
     /// `namespace/name`.
     pub(in super::super) service: String,
     pub(in super::super) state: State,
+    /// What is not as it wishes, in a word: the reason of its condition.
+    pub(in super::super) reason: Option<String>,
     /// What is not as it wishes.
     pub(in super::super) text: Option<String>,
     pub(in super::super) addresses: Vec<AddressReport>,
@@ -67,6 +69,7 @@ pub(super) fn services(found: &Found) -> Vec<ServiceReport> {
         ServiceReport {
             service: standing.service.to_string(),
             state: standing.state,
+            reason: standing.reason.as_ref().map(ToString::to_string),
             text: standing.text.clone(),
             addresses: standing.held.iter().map(address).collect(),
         }
@@ -159,7 +162,12 @@ fn of_speakers_alone(found: &Found) -> Vec<ServiceReport> {
             services.entry(service.to_string()).or_default().extend(report.clone());
         }
     }
-    let service =
-        |(service, addresses)| ServiceReport { service, state: State::Served, text: None, addresses };
+    let service = |(service, addresses)| ServiceReport {
+        service,
+        state: State::Served,
+        reason: None,
+        text: None,
+        addresses,
+    };
     services.into_iter().map(service).collect()
 }
