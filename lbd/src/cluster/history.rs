@@ -85,7 +85,8 @@ fn together(address: IpAddr, explained: &[(&Process, AddressExplained)]) -> Hist
     let mut services: Vec<String> = Vec::new();
     for (_, explained) in explained {
         services.extend(explained.view.services.iter().map(ToString::to_string));
-        for tenure in &explained.history {
+        // Between two owners there is a moment without one, which each speaker hears of in its own.
+        for tenure in explained.history.iter().filter(|tenure| tenure.owner.is_some()) {
             let kept = tenures.entry((tenure.epoch, tenure.owner.clone())).or_insert_with(|| tenure.clone());
             if tenure.since < kept.since {
                 *kept = TenureView { why: tenure.why.clone().or(kept.why.take()), ..tenure.clone() };
@@ -98,10 +99,10 @@ fn together(address: IpAddr, explained: &[(&Process, AddressExplained)]) -> Hist
     services.dedup();
     let mut tenures: Vec<TenureView> = tenures.into_values().collect();
     tenures.sort_by(|a, b| a.since.cmp(&b.since).then(a.epoch.cmp(&b.epoch)));
-    // Between two owners there is a moment without one; it is told only if it lasts.
-    let last = tenures.len().saturating_sub(1);
-    let mut index = 0..;
-    tenures.retain(|tenure| index.next() == Some(last) || tenure.owner.is_some());
+    if explained.iter().all(|(_, it)| it.history.last().is_some_and(|last| last.owner.is_none())) {
+        let lasts = explained.iter().filter_map(|(_, it)| it.history.last());
+        tenures.extend(lasts.max_by_key(|last| last.since).cloned());
+    }
     History { address, services, tenures }
 }
 
@@ -138,4 +139,50 @@ pub(super) fn lines(tenures: &[TenureView], width: Option<usize>) -> Vec<String>
         ]
     };
     fitted(&std::iter::once(header).chain(tenures.iter().map(row)).collect::<Vec<_>>(), width, &[2])
+}
+
+#[cfg(test)]
+mod tests {
+    use lbcore::ownership::claims::Cause;
+
+    use super::*;
+
+    fn explained(tenures: &[(i64, Option<&str>, u64)]) -> AddressExplained {
+        let tenure = |(second, owner, epoch): &(i64, Option<&str>, u64)| {
+            let why = owner.map(|_| serde_json::json!({"reason": "First", "text": "nobody answered for it"}));
+            serde_json::json!({
+                "since": format!("2026-01-01T00:00:{second:02}Z"), "owner": owner, "epoch": epoch, "why": why,
+            })
+        };
+        let explained = serde_json::json!({
+            "address": "192.0.2.1", "services": ["default/web"], "owner": null, "epoch": null, "since": null,
+            "why": null, "here": false, "interfaces": [], "pool": null, "nobody": null, "apart": null,
+            "candidates": [], "passedOver": [], "history": tenures.iter().map(tenure).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(explained).expect("as a speaker says it")
+    }
+
+    fn owners(all: &[AddressExplained]) -> Vec<Option<String>> {
+        let process = Process::at("127.0.0.1:1".parse().expect("an address"));
+        let all: Vec<_> = all.iter().map(|it| (&process, it.clone())).collect();
+        let history = together("192.0.2.1".parse().expect("an address"), &all);
+        history.tenures.into_iter().map(|tenure| tenure.owner).collect()
+    }
+
+    #[tokio::test]
+    async fn what_several_remember_is_told_once_and_a_moment_is_no_owner() {
+        let one = explained(&[(1, Some("a"), 1), (5, None, 0), (6, Some("b"), 2)]);
+        let other = explained(&[(6, Some("b"), 2), (7, None, 0), (8, Some("b"), 2)]);
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(owners(&[one.clone(), other]), [name("a"), name("b")]);
+        let ended = explained(&[(6, Some("b"), 2), (9, None, 0)]);
+        assert_eq!(owners(std::slice::from_ref(&ended)), [name("b"), None]);
+        assert_eq!(owners(&[one, ended]), [name("a"), name("b")], "one of them hears an owner");
+    }
+
+    #[test]
+    fn a_reason_has_a_stable_word() {
+        let why = Why { cause: Cause::Died { node: "n1".to_owned() }, text: String::new() };
+        assert_eq!(word(&why), "Died");
+    }
 }
