@@ -22,11 +22,14 @@ use lbnet::membership::Event;
 use lbnet::membership::carrier::News;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use super::show::{Show, note, warn};
 
 /// After a change of what is held the next one waits for so long.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Passes over all that is held take no more than one part in so many of the time.
+const SHARE: u32 = 5;
 /// The version of what is written to disk.
 const VERSION: u32 = 1;
 
@@ -120,9 +123,24 @@ impl Exchange {
         let mut watch = follow(Api::<Service>::all(self.client.clone()), config(), view);
         let mut services = BTreeSet::new();
         let (mut is_synced, mut is_changed) = (false, true);
+        // A pass over all that is held is due then. Among thousands one costs milliseconds, and many changes share one.
+        let (mut due, mut cost) = (None, Duration::ZERO);
         loop {
             tokio::select! {
                 () = &mut controller => return,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let began = Instant::now();
+                    if std::mem::take(&mut is_changed) {
+                        self.avoid(&services).await;
+                    }
+                    self.settle_agreed();
+                    self.tell();
+                    if !self.changes(&services).is_empty() {
+                        return;
+                    }
+                    (due, cost) = (None, began.elapsed());
+                    continue;
+                }
                 told = watch.next() => match told {
                     Some(Watched::Set((service, Some((addresses, pool))))) => {
                         is_changed |= services.insert(service.clone());
@@ -146,15 +164,8 @@ impl Exchange {
                 },
                 Some(told) = news.recv() => is_changed |= self.hear(told),
             }
-            if is_synced {
-                if std::mem::take(&mut is_changed) {
-                    self.avoid(&services).await;
-                }
-                self.settle_agreed();
-                self.tell();
-                if !self.changes(&services).is_empty() {
-                    return;
-                }
+            if is_synced && due.is_none() {
+                due = Some(Instant::now() + cost * SHARE);
             }
         }
     }
@@ -237,6 +248,10 @@ impl Exchange {
     }
 
     fn changes(&self, services: &BTreeSet<ServiceKey>) -> BTreeMap<ServiceKey, Option<Hold>> {
+        if self.others.is_empty() {
+            // Nobody is of another mind.
+            return BTreeMap::new();
+        }
         let mut hosts = self.others.clone();
         hosts.insert(self.host.clone(), self.own.clone());
         changes(&self.own, services, &merge(&hosts))
