@@ -1,5 +1,7 @@
 //! What the controller knows, for people and for pages that show it: as JSON. It renders what was decided, and decides
 //! nothing.
+//!
+//! A newer command line reads what an older controller says: a field that is added here has a default.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

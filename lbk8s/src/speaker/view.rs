@@ -1,4 +1,6 @@
 //! What a speaker knows, for people and for pages that show it: as JSON. It renders what was decided, and decides nothing.
+//!
+//! A newer command line reads what older speakers say: a field that is added here has a default.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -58,7 +58,7 @@ impl Screen {
             Constraint::Length(u16::try_from(FEW).unwrap_or_default() + 1),
         ])
         .areas(frame.area());
-        frame.render_widget(self.head(report, rows.len()), head);
+        frame.render_widget(self.head(report), head);
         frame.render_widget(Paragraph::new(wrongs(report)), wrong);
         let room = usize::from(middle.height.saturating_sub(2));
         self.above = self.above.min(rows.len().saturating_sub(room));
@@ -68,7 +68,8 @@ impl Screen {
         frame.render_widget(self.moves(report), moves);
     }
 
-    fn head(&self, report: &Report, addresses: usize) -> Paragraph<'_> {
+    fn head(&self, report: &Report) -> Paragraph<'_> {
+        let addresses: usize = report.services.iter().map(|service| service.addresses.len()).sum();
         let ready = report.members.iter().filter(|it| it.state == MemberState::Ready).count();
         let mut words = vec![
             Span::from("lbd").bold(),
