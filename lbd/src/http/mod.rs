@@ -19,6 +19,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use lbk8s::controller::Inspector as Controller;
 use lbk8s::speaker::Inspector as Speaker;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use self::events::Events;
@@ -28,6 +29,8 @@ use crate::cli::MetricsArguments;
 
 /// Whoever does not answer for so long does not work.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Connections that wait until they are accepted.
+const BACKLOG: i32 = 1024;
 /// A port that another one has is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -103,14 +106,25 @@ async fn listen(at: SocketAddr) -> TcpListener {
     }
 }
 
-/// A host without IPv6 has no `[::]`; all addresses that it has are meant.
+/// By `[::]` all addresses that the host has are meant, whatever `net.ipv6.bindv6only` says: the kubelet's probes come to
+/// 127.0.0.1. A host without IPv6 has no `[::]`.
 async fn bind(at: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(at).await {
-        Err(_) if at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await
-        }
+    if at.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return TcpListener::bind(at).await;
+    }
+    match bind_both(at) {
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await,
         bound => bound,
     }
+}
+
+fn bind_both(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM.nonblocking(), None)?;
+    socket.set_only_v6(false)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// What somebody answers, if that is in time.
