@@ -233,9 +233,17 @@ async fn rights(cluster: &mut Cluster) -> Result {
     pods(cluster).await?;
     one_pool(cluster).await?;
     served(cluster, "web", &NODES).await?;
+    let shell = Shell::new(cluster)?;
+    shell.run("kubectl apply -f deploy/viewer.yaml").await?;
+    let outcome = viewed(cluster).await;
+    // Other cases have what kustomize installs.
+    shell.run("kubectl delete -f deploy/viewer.yaml").await?;
+    outcome
+}
+
+async fn viewed(cluster: &Cluster) -> Result {
     let Plane::Real(real) = &cluster.plane else { return Err("the store knows no users".into()) };
     let of = |name: &str| vec!["--kubeconfig".to_owned(), real.somebody(name).to_string_lossy().into_owned()];
-    Shell::new(cluster)?.run("kubectl apply -f deploy/viewer.yaml").await?;
     let viewer = of("viewer");
     until("the viewer may read", async || {
         let output = run(&["status", "-o", "json"], &viewer).await?;
