@@ -64,19 +64,6 @@ pub(crate) fn number(count: u128) -> String {
     }
 }
 
-/// Why a Service was given an address, in words.
-pub(crate) fn given(code: &str) -> &str {
-    match code {
-        "Lowest" => "the lowest free address",
-        "Requested" => "the address asked for",
-        "Shared" => "shared under the same key",
-        "Reserved" => "kept for this Service",
-        "Remembered" => "the address it had before",
-        "Held" => "held already",
-        other => other,
-    }
-}
-
 fn of_configuration(problems: &[Problem]) -> impl Iterator<Item = Found> + '_ {
     problems.iter().map(|problem| {
         let severity = match problem.severity {

@@ -29,7 +29,8 @@ pub(crate) async fn connect_to_ask(arguments: &ClusterArguments) -> Result<(Clie
     Ok((client(config, PATIENCE)?, url))
 }
 
-fn client(mut config: Config, silence: Duration) -> Result<Client, Failure> {
+/// A client that asks once, and waits so long for each part of an answer.
+pub(crate) fn client(mut config: Config, silence: Duration) -> Result<Client, Failure> {
     // What is silent for so long is dead, as behind a proxy that vanished: a watch that lives is ended by the server
     // before that, and begun anew.
     config.read_timeout = Some(silence);

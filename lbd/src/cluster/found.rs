@@ -78,9 +78,7 @@ impl Found {
     pub(super) fn leader(&self) -> Option<&Controller> {
         self.controllers.iter().filter_map(|asked| asked.said.as_ref().ok()).find(|it| it.status.leader)
     }
-}
 
-impl Found {
     /// Who could not be asked, each with the reason. `lbd run` is asked for both, and told of once.
     pub(super) fn silent(&self) -> impl Iterator<Item = String> {
         let speakers = self.speakers.iter().map(|it| (&it.process, it.said.as_ref().err()));
@@ -177,6 +175,13 @@ impl Source {
                 tokio::join!(one.process.get("/v1/addresses?owner=none"), one.process.get("/v1/moves"));
             (found.unanswered, found.moves) = (unanswered.ok(), moves.unwrap_or_default());
         }
+        let at_once = answered_twice(&found.speakers);
+        if !at_once.is_empty() {
+            tokio::time::sleep(MOVING).await;
+            found.speakers = ask_speakers(&processes).await;
+            found.twice = answered_twice(&found.speakers);
+            found.twice.retain(|address, _| at_once.contains_key(address));
+        }
         // What was named and is neither is told of.
         for process in processes.iter().filter(|process| process.role == Role::Any) {
             let is = |name: &String| *name == process.name;
@@ -184,13 +189,6 @@ impl Source {
             if !is_speaker && !found.controllers.iter().any(|asked| is(&asked.process.name)) {
                 found.speakers.push(Asked { process: process.clone(), said: Err(Silence::NotThere) });
             }
-        }
-        let at_once = answered_twice(&found.speakers);
-        if !at_once.is_empty() {
-            tokio::time::sleep(MOVING).await;
-            found.speakers = ask_speakers(&processes).await;
-            found.twice = answered_twice(&found.speakers);
-            found.twice.retain(|address, _| at_once.contains_key(address));
         }
         Ok(found)
     }

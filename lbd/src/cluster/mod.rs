@@ -27,7 +27,7 @@ use self::report::Report;
 use self::status::BOLD;
 use crate::cli::{AskArguments, ClusterArguments};
 use crate::client;
-use crate::columns::wrapped;
+use crate::columns::harmless;
 use crate::exit::{Failure, Outcome};
 
 /// An API server.
@@ -95,7 +95,7 @@ fn print(lines: &[String]) -> io::Result<()> {
 fn nothing(report: &Report, otherwise: &str) -> Outcome {
     let mut err = anstream::stderr().lock();
     for problem in &report.problems {
-        writeln!(err, "{}: {}", problem.severity.word(), wrapped(&problem.text, None, 0))?;
+        writeln!(err, "{}: {}", problem.severity.word(), harmless(&problem.text))?;
     }
     if report.problems.is_empty() {
         writeln!(err, "{otherwise}")?;

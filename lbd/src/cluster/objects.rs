@@ -8,17 +8,14 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
-use lbcore::ServiceKey;
+use lbcore::{Grant, ServiceKey};
 use lbk8s::controller::CONDITION;
 use lbk8s::controller::view::{HeldView, PoolView, Standing, State, UseView};
 use lbk8s::objects::facts::NodeFacts;
-use lbk8s::objects::metallb::{IPAddressPool, ServiceL2Status};
+use lbk8s::objects::metallb::{IPAddressPool, SECOND_FAMILY, ServiceL2Status};
 use lbk8s::objects::service::{ServiceView, Wish};
 use lbk8s::watching::explain_client;
 use serde::de::DeserializeOwned;
-
-/// How the name ends of what is written of a second family that has a node of its own.
-const OF_IPV6: &str = "-ipv6";
 
 /// What the API server has.
 #[derive(Debug, Default)]
@@ -50,7 +47,7 @@ impl Objects {
         read.services =
             read.take("Services", services.map(|list| list.items)).iter().filter_map(standing).collect();
         for object in read.take("ServiceL2Statuses", statuses) {
-            let second = object.name_any().ends_with(OF_IPV6);
+            let second = object.name_any().ends_with(SECOND_FAMILY);
             let Some(status) = object.status else { continue };
             let Ok(key) = format!("{}/{}", status.service_namespace, status.service_name).parse() else {
                 continue;
@@ -94,7 +91,7 @@ fn standing(service: &Service) -> Option<Standing> {
     let held: Vec<HeldView> = view
         .addresses()
         .into_iter()
-        .map(|address| HeldView { address, pool: pool.unwrap_or_default().to_owned(), why: "Held".into() })
+        .map(|address| HeldView::given(address, pool.unwrap_or_default(), Grant::Adopted))
         .collect();
     Some(Standing {
         state: if held.is_empty() { State::Pending } else { State::Served },

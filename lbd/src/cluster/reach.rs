@@ -12,6 +12,8 @@ use kube::{Api, Client, Config, ResourceExt};
 use lbk8s::watching::explain_client;
 use serde::de::DeserializeOwned;
 
+use crate::client::client;
+
 /// Whoever does not answer for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The label of our pods, and the one that says what a pod is.
@@ -66,11 +68,9 @@ impl Process {
     /// The process that listens at an address.
     pub(super) fn at(address: SocketAddr) -> Self {
         let url: Result<http::Uri, _> = format!("http://{address}").parse();
-        let client = url.map_err(|error| error.to_string()).and_then(|url| {
-            let mut config = Config::new(url);
-            (config.default_retry, config.connect_timeout) = (false, Some(PATIENCE));
-            Client::try_from(config).map_err(|error| error.to_string())
-        });
+        let client = url
+            .map_err(|error| error.to_string())
+            .and_then(|url| client(Config::new(url), PATIENCE).map_err(|failure| failure.to_string()));
         let way = client.map(|client| Way { client, before: String::new() });
         Self { name: address.to_string(), node: None, role: Role::Any, way }
     }

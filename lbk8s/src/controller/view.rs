@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lbcore::allocator::{Holding, Outcome};
-use lbcore::{Counters, Decision, Family, PoolSpec, ServiceKey};
+use lbcore::{Counters, Decision, Family, Grant, PoolSpec, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use super::Controller;
@@ -78,6 +78,9 @@ pub struct HeldView {
     pub pool: String,
     /// Why this address: a stable word.
     pub why: Cow<'static, str>,
+    /// The same for people.
+    #[serde(default)]
+    pub text: Cow<'static, str>,
 }
 
 /// How many Services there are in each state, and why those wait that do.
@@ -127,7 +130,13 @@ impl UseView {
 
 impl HeldView {
     fn of(holding: &Holding) -> Self {
-        Self { address: holding.address, pool: holding.pool.to_string(), why: holding.grant.code().into() }
+        Self::given(holding.address, &holding.pool, holding.grant)
+    }
+
+    /// An address that was given for this reason.
+    #[must_use]
+    pub fn given(address: IpAddr, pool: &str, grant: Grant) -> Self {
+        Self { address, pool: pool.to_owned(), why: grant.code().into(), text: grant.to_string().into() }
     }
 }
 

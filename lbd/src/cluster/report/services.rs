@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::super::found::Found;
 use super::super::objects::Objects;
-use crate::attention::given;
 
 /// A Service that asks for an address.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,7 +63,7 @@ pub(super) fn services(found: &Found) -> Vec<ServiceReport> {
             let report = owners
                 .by_speakers(held.address, pool.clone())
                 .unwrap_or_else(|| by_objects(found.objects.as_ref(), standing, held.address, pool));
-            AddressReport { given: Some(given(&held.why).to_owned()), ..report }
+            AddressReport { given: Some(held.text.to_string()), ..report }
         };
         ServiceReport {
             service: standing.service.to_string(),

@@ -3,7 +3,7 @@
 use lbk8s::controller::view::{PoolView, Standing, State, UseView};
 
 use super::html::{Cell, Escaped, Row, add, table};
-use crate::attention::{given, number, percent};
+use crate::attention::{number, percent};
 
 /// Pools that are shown at once.
 const POOLS: usize = 100;
@@ -77,7 +77,7 @@ pub(super) fn services(services: &[Standing], words: &str) -> String {
         };
         let why = match (&it.text, it.held.first()) {
             (Some(text), _) => Cell::text(text),
-            (None, Some(held)) => Cell::text(given(&held.why)),
+            (None, Some(held)) => Cell::text(&held.text),
             (None, None) => Cell::or_dash(None::<&str>),
         };
         let some = |all: String| Cell::or_dash(Some(all).filter(|all| !all.is_empty()));

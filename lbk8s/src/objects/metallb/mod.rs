@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use state::{ConfigurationState, ConfigurationStateFields, ConfigurationStateStatus, Verdict};
-pub use status::{InterfaceInfo, L2Status, ServiceL2Status, ServiceL2StatusFields};
+pub use status::{InterfaceInfo, L2Status, SECOND_FAMILY, ServiceL2Status, ServiceL2StatusFields};
 
 /// `spec` of an `IPAddressPool`: addresses that may be given to services.
 #[expect(clippy::duplicated_attributes, reason = "the columns differ in name and path")]

@@ -4,6 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// How the name of the object ends that is about a Service's IPv6 address alone, where each family has a node of its own.
+pub const SECOND_FAMILY: &str = "-ipv6";
+
 /// Everything of a `ServiceL2Status` but its status: nothing.
 #[expect(clippy::duplicated_attributes, reason = "the columns differ in name and path")]
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use lbcore::ServiceKey;
 use serde_json::json;
 
-use crate::objects::metallb::{InterfaceInfo, L2Status, ServiceL2Status};
+use crate::objects::metallb::{InterfaceInfo, L2Status, SECOND_FAMILY, ServiceL2Status};
 use crate::upkeep::Upkeep;
 use crate::watching::explain_client;
 
@@ -38,7 +38,7 @@ fn label(node: &str) -> String {
 
 /// The name of a Service's object. If two nodes answer for the two families of a Service, that for IPv6 has its own.
 pub(super) fn name(service: &ServiceKey, second_family: bool) -> String {
-    let family = if second_family { "-ipv6" } else { "" };
+    let family = if second_family { SECOND_FAMILY } else { "" };
     format!("l2-{:016x}{family}", hash(service.to_string().as_bytes()))
 }
 
