@@ -28,7 +28,9 @@ use super::show::{Show, note, warn};
 
 /// After a change of what is held the next one waits for so long.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Passes over all that is held take no more than one part in so many of the time.
+/// A pass that costs no more, with its write to disk, is made for each change at once.
+const QUICK: Duration = Duration::from_millis(5);
+/// Passes that cost more take no more than one part in so many of the time.
 const SHARE: u32 = 5;
 /// The version of what is written to disk.
 const VERSION: u32 = 1;
@@ -123,23 +125,14 @@ impl Exchange {
         let mut watch = follow(Api::<Service>::all(self.client.clone()), config(), view);
         let mut services = BTreeSet::new();
         let (mut is_synced, mut is_changed) = (false, true);
-        // A pass over all that is held is due then. Among thousands one costs milliseconds, and many changes share one.
+        // After a change there is a pass over all that is held: at once, or among thousands, where it costs milliseconds, a
+        // while later, for all changes until then.
         let (mut due, mut cost) = (None, Duration::ZERO);
         loop {
             tokio::select! {
                 () = &mut controller => return,
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    let began = Instant::now();
-                    if std::mem::take(&mut is_changed) {
-                        self.avoid(&services).await;
-                    }
-                    self.settle_agreed();
-                    self.tell();
-                    if !self.changes(&services).is_empty() {
-                        return;
-                    }
-                    (due, cost) = (None, began.elapsed());
-                    continue;
+                    (due, cost) = (None, Duration::ZERO);
                 }
                 told = watch.next() => match told {
                     Some(Watched::Set((service, Some((addresses, pool))))) => {
@@ -164,9 +157,23 @@ impl Exchange {
                 },
                 Some(told) = news.recv() => is_changed |= self.hear(told),
             }
-            if is_synced && due.is_none() {
-                due = Some(Instant::now() + cost * SHARE);
+            if !is_synced || due.is_some() {
+                continue;
             }
+            if cost > QUICK {
+                due = Some(Instant::now() + cost * SHARE);
+                continue;
+            }
+            let began = Instant::now();
+            if std::mem::take(&mut is_changed) {
+                self.avoid(&services).await;
+            }
+            self.settle_agreed();
+            self.tell();
+            if !self.changes(&services).is_empty() {
+                return;
+            }
+            cost = began.elapsed();
         }
     }
 
