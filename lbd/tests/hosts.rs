@@ -466,7 +466,9 @@ async fn crash_of_all() -> Outcome {
     let started = Instant::now();
     while !(0..3).all(knows) {
         if started.elapsed() > PATIENCE {
-            return Err("what they know is not on disk".to_owned());
+            let states = (0..3).map(|host| fs::read_to_string(site.home(host).join("state/speaker.state")));
+            let states: Vec<_> = states.map(Result::unwrap_or_default).collect();
+            return Err(format!("host {before} has it, and what they know is not on disk: {states:#?}"));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
