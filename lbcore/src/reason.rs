@@ -206,6 +206,14 @@ pub enum Avoided {
         /// The node that has heard it.
         heard_by: String,
     },
+    /// A Service's on another host, which gives addresses from the same pools by itself. Who has it here too keeps it as far
+    /// as this allocator goes: which of two holds counts is for those to say who know both.
+    HeldOn {
+        /// The host.
+        host: String,
+        /// The Service, which may not be known here.
+        service: ServiceKey,
+    },
 }
 
 impl fmt::Display for Avoided {
@@ -216,6 +224,7 @@ impl fmt::Display for Avoided {
             Self::Station { mac, heard_by } => {
                 write!(f, "the address of the station {mac} on the LAN of node {heard_by}")
             }
+            Self::HeldOn { host, service } => write!(f, "the address of Service {service} on host {host}"),
         }
     }
 }

@@ -104,6 +104,24 @@ fn a_claim_stays_though_a_better_node_comes_and_is_followed_when_its_node_dies()
 }
 
 #[test]
+fn of_two_that_claimed_it_at_the_same_time_the_one_who_kept_it_is_followed_when_it_dies() {
+    let [first, second, _] = order();
+    let all = nodes(&["a", "b", "c"]);
+    // Neither has heard of the other.
+    let mut own = claims(&second);
+    let alone: Vec<Node> = all.iter().filter(|node| node.name != first).cloned().collect();
+    own.settle(ip(1), &among(ip(1), &alone, None), &[], SECOND);
+    says(&mut own, &first, &[(ip(1), 1)]);
+    assert_eq!(own.settle(ip(1), &among(ip(1), &all, None), &[], SECOND), theirs(&first, true));
+    own.set_gone(&first);
+    let died = Some(Cause::Died { node: first });
+    assert_eq!(
+        own.settle(ip(1), &among(ip(1), &alone, None), &[], 2 * SECOND),
+        Verdict::Ours { taken: died }
+    );
+}
+
+#[test]
 fn who_must_not_answer_any_more_does_so_for_a_second_at_most() {
     let [first, _, _] = order();
     let all = nodes(&["a", "b", "c"]);

@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use lbcore::ServiceKey;
 use serde::{Deserialize, Serialize};
 
+use crate::objects::facts::Taken;
+
 /// What a Service holds on one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -124,6 +126,20 @@ pub fn changes(
     services.iter().filter(differs).map(|service| (service.clone(), is_to_have(service))).collect()
 }
 
+/// What another host holds for Services that this one does not have, or that want no address here: it is given to nobody here,
+/// if it counts. Who gave the same address to a Service before keeps it.
+#[must_use]
+pub fn held_elsewhere(theirs: &Holds, services: &BTreeSet<ServiceKey>, merged: &Holds) -> Vec<Taken> {
+    let counts = |service: &ServiceKey, hold: &Hold| {
+        merged.get(service).is_some_and(|merged| merged.addresses == hold.addresses)
+    };
+    let missing =
+        theirs.iter().filter(|(service, hold)| !services.contains(*service) && counts(service, hold));
+    let taken =
+        missing.flat_map(|(service, hold)| hold.addresses.iter().map(|it| Taken::by_service(*it, service)));
+    taken.collect()
+}
+
 /// Whether all hosts that hold something for a Service hold the same.
 #[must_use]
 pub fn agree<'a>(hosts: impl IntoIterator<Item = &'a Holds>, service: &ServiceKey) -> bool {
@@ -188,6 +204,18 @@ mod tests {
         let both = BTreeSet::from([key(1), key(2)]);
         let changes = changes(own, &both, &merge(&hosts(&holds)));
         assert_eq!(changes, BTreeMap::from([(key(1), Some(hold(1, 10))), (key(2), None)]));
+    }
+
+    #[test]
+    fn what_only_another_host_has_is_avoided_and_what_a_service_had_before_here_is_not() {
+        let all = hosts(&[("a", &[(1, 1, 10)]), ("b", &[(2, 1, 11), (3, 2, 12)])]);
+        let (of_a, of_b) = (BTreeSet::from([key(1)]), BTreeSet::from([key(2), key(3)]));
+        let merged = merge(&all);
+        let third = Taken::by_service([10, 0, 0, 2].into(), &key(3));
+        assert_eq!(held_elsewhere(&all["b"], &of_a, &merged), [third]);
+        let first = Taken::by_service([10, 0, 0, 1].into(), &key(1));
+        assert_eq!(held_elsewhere(&all["a"], &of_b, &merged), [first]);
+        assert_eq!(held_elsewhere(&all["b"], &of_b, &merged), [], "it has them itself");
     }
 
     #[test]

@@ -549,6 +549,21 @@ fn a_new_service_moves_on_from_an_address_that_a_stranger_has_and_no_other_gets_
 }
 
 #[test]
+fn what_a_service_has_on_another_host_is_given_to_nobody_and_whoever_has_it_here_is_not_moved() {
+    let mut world = taken_world(service("a", 1));
+    let held = [("10.0.0.1", "Service default/x"), ("10.0.0.2", "Service default/y")];
+    world.controller.apply(facts("host-b", "", &held));
+    assert_eq!((moved(&mut world).len(), world.shows("a")), (0, vec!["10.0.0.1".to_owned()]));
+    world.tell(service("b", 2));
+    world.settle();
+    assert_eq!(world.shows("b"), ["10.0.0.3"]);
+    world.tell(with(service("c", 3), &json!({"spec": {"loadBalancerIP": "10.0.0.2"}})));
+    world.settle();
+    let says = world.condition("c");
+    assert!(says.contains("10.0.0.2 is also the address of Service default/y on host host-b"), "{says}");
+}
+
+#[test]
 fn an_adopted_service_stays_where_it_is_though_a_stranger_has_its_address() {
     let mut world = taken_world(service("a", 1));
     world.restart();

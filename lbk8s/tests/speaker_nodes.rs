@@ -3,13 +3,15 @@
 
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 use lbcore::ownership::Interface;
+use lbcore::ownership::claims::Failback;
 use lbk8s::objects::leftovers::Leftover;
 use lbk8s::objects::node;
+use lbk8s::speaker::team::{FACTS, READY, Told};
 use lbk8s::speaker::{Change, Effect, Rules, Speaker, WithoutSlices};
 use serde_json::{Value, json};
 
@@ -245,5 +247,50 @@ fn whether_a_pool_or_a_service_of_the_config_map_is_heard_of_first_makes_no_diff
             speaker.apply(change.clone());
         }
         assert_eq!(speaker.owned().count(), 1);
+    }
+}
+
+/// What a speaker hears of the other one, which has the one address under this epoch, if it claims it.
+fn told(epoch: Option<u64>) -> Change {
+    let facts = json!({"interfaces": [{"name": "eth0", "mac": "", "subnets": ["10.0.0.0/24"]}]});
+    let mut records =
+        BTreeMap::from([(FACTS.to_owned(), facts.to_string().into_bytes()), (READY.to_owned(), Vec::new())]);
+    records.extend(epoch.map(|epoch| ("claim/10.0.0.1".to_owned(), epoch.to_be_bytes().to_vec())));
+    Change::Member("node-b".to_owned(), Box::new(Told::read(&records)))
+}
+
+#[test]
+fn who_was_taken_for_dead_tells_that_two_answered_and_who_stood_still_did_not_answer() {
+    let rules = Rules { together: Some(Failback::default()), ..served() };
+    let mut speaker = Speaker::new("node-a", rules);
+    let mut tell = |change: Change| speaker.apply(change);
+    for name in ["node-a", "node-b"] {
+        tell(node_with(name, &json!({})));
+    }
+    for object in [pool("default", 0, &["10.0.0.0/24"]), advertisement("all", &json!({}))] {
+        tell(Change::Config(config_change(&object)));
+    }
+    tell(Change::Service(announced(&holding("a", 1, &["10.0.0.1"], "default"))));
+    let subnets = vec!["10.0.0.0/24".parse().unwrap()];
+    tell(Change::OwnFacts(vec![Interface { name: "eth0".to_owned(), subnets, unheard: false }]));
+    tell(Change::Synced);
+    let effects = tell(Change::Joined);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Announce { .. })), "{effects:?}");
+    tell(Change::MemberUp("node-b".to_owned()));
+    tell(told(None));
+    let mut epoch = 1;
+    for (away, two) in [(Change::TakenForDead, true), (Change::StoodStill, false)] {
+        tell(away);
+        epoch += 1;
+        assert_eq!(tell(told(Some(epoch))), [], "it decides nothing");
+        let effects = tell(Change::Joined);
+        let overlap = |effect: &Effect| matches!(effect, Effect::Overlap { node, .. } if node == "node-b");
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Withdraw { .. })), "{effects:?}");
+        assert_eq!(effects.iter().any(overlap), two, "{effects:?}");
+        // It has it again.
+        tell(Change::MemberDown("node-b".to_owned()));
+        tell(Change::MemberUp("node-b".to_owned()));
+        tell(told(None));
+        epoch += 1;
     }
 }

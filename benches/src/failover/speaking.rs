@@ -47,6 +47,7 @@ impl Process for Speaking {
             Event::Down { name, .. } => self.apply(Change::MemberDown(name.clone())),
             Event::Table { name } => self.hear(member, name),
             Event::StoodStill(_) => self.apply(Change::StoodStill),
+            Event::TakenForDead { .. } => self.apply(Change::TakenForDead),
             Event::Ready { .. } => self.apply(Change::Joined),
             Event::Segment { .. } | Event::NameTaken { .. } => {}
         }

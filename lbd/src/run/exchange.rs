@@ -12,7 +12,7 @@ use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use lbcore::ServiceKey;
 use lbk8s::controller;
-use lbk8s::exchange::{Hold, Holds, agree, changes, merge, read, records};
+use lbk8s::exchange::{Hold, Holds, agree, changes, held_elsewhere, merge, read, records};
 use lbk8s::objects::annotations::ALLOCATED_FROM;
 use lbk8s::objects::facts::{NodeFacts, NodeFactsFields, Taken};
 use lbk8s::speaker::Word;
@@ -95,8 +95,9 @@ impl Exchange {
         self.forget_what_others_know_better(&services);
         loop {
             let services = self.services().await;
-            self.avoid(&services).await;
-            self.adopt(&services).await;
+            let counts = self.counts();
+            self.avoid(&services, &counts).await;
+            self.adopt(&services, &counts).await;
             self.tell();
             self.give(&mut news).await;
             // Whatever two hosts make of each other, they do not do it without end.
@@ -165,13 +166,20 @@ impl Exchange {
                 continue;
             }
             let began = Instant::now();
-            if std::mem::take(&mut is_changed) {
-                self.avoid(&services).await;
-            }
             self.settle_agreed();
             self.tell();
-            if !self.changes(&services).is_empty() {
+            let is_alone = self.others.is_empty() && self.avoided.values().all(Vec::is_empty);
+            if is_alone {
+                is_changed = false;
+                cost = began.elapsed();
+                continue;
+            }
+            let counts = self.counts();
+            if !changes(&self.own, &services, &counts).is_empty() {
                 return;
+            }
+            if std::mem::take(&mut is_changed) {
+                self.avoid(&services, &counts).await;
             }
             cost = began.elapsed();
         }
@@ -216,19 +224,12 @@ impl Exchange {
     }
 
     /// What other hosts hold for Services that want no address here, or not yet, is given to nobody.
-    async fn avoid(&mut self, services: &BTreeSet<ServiceKey>) {
+    async fn avoid(&mut self, services: &BTreeSet<ServiceKey>, counts: &Holds) {
         let facts: Api<NodeFacts> = Api::namespaced(self.client.clone(), lbk8s::CONFIG_NAMESPACE);
         let hosts: BTreeSet<String> = self.others.keys().chain(self.avoided.keys()).cloned().collect();
         for host in hosts {
-            let holds = self.others.get(&host).into_iter().flatten();
-            let missing = holds.filter(|(service, _)| !services.contains(*service));
-            let taken = missing.flat_map(|(service, hold)| {
-                hold.addresses.iter().map(move |address| Taken {
-                    address: address.to_string(),
-                    mac: format!("Service {service}"),
-                })
-            });
-            let taken: Vec<Taken> = taken.collect();
+            let holds = self.others.get(&host);
+            let taken = holds.map(|holds| held_elsewhere(holds, services, counts)).unwrap_or_default();
             if self.avoided.get(&host).map_or(&[][..], Vec::as_slice) == taken {
                 continue;
             }
@@ -254,19 +255,20 @@ impl Exchange {
         all.map(|all| all.items.iter().filter_map(wanting).collect()).unwrap_or_default()
     }
 
-    fn changes(&self, services: &BTreeSet<ServiceKey>) -> BTreeMap<ServiceKey, Option<Hold>> {
+    /// What counts of all that hosts hold.
+    fn counts(&self) -> Holds {
         if self.others.is_empty() {
             // Nobody is of another mind.
-            return BTreeMap::new();
+            return self.own.clone();
         }
         let mut hosts = self.others.clone();
         hosts.insert(self.host.clone(), self.own.clone());
-        changes(&self.own, services, &merge(&hosts))
+        merge(&hosts)
     }
 
     /// Writes into the store what is to be held. Nobody gives addresses meanwhile.
-    async fn adopt(&mut self, services: &BTreeSet<ServiceKey>) {
-        for (service, hold) in self.changes(services) {
+    async fn adopt(&mut self, services: &BTreeSet<ServiceKey>, counts: &Holds) {
+        for (service, hold) in changes(&self.own, services, counts) {
             if let Some(hold) = hold {
                 note(&format!("{service} has {} on another host", list(&hold.addresses)));
                 self.own.insert(service, hold);

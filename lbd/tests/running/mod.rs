@@ -1,7 +1,9 @@
 //! A command that runs on a host of the laboratory, and what it says.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -21,8 +23,13 @@ pub(crate) struct Running {
 /// How long to wait for something that must happen. Nothing is waited for longer than it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The file in the folder of a command that keeps what it says.
+pub(crate) const LOG: &str = "log";
+
 impl Running {
     pub(crate) async fn start(host: &Host, name: &str, mut command: Command) -> Result<Self, LabError> {
+        let open = |folder: &Path| File::options().append(true).create(true).open(folder.join(LOG)).ok();
+        let log = command.get_current_dir().and_then(open);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = host.start(name, command).await?;
         let (sender, lines) = channel();
@@ -32,8 +39,13 @@ impl Running {
         ];
         for pipe in pipes.into_iter().flatten() {
             let sender = sender.clone();
+            let mut log = log.as_ref().and_then(|log| log.try_clone().ok());
             std::thread::spawn(move || {
                 for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    if let Some(log) = &mut log {
+                        // A log that cannot be written is no reason to fail.
+                        let _ = writeln!(log, "{line}");
+                    }
                     let _ = sender.send(line);
                 }
             });

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use kube::CustomResource;
-use lbcore::Avoided;
 use lbcore::ownership::Interface;
+use lbcore::{Avoided, ServiceKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +65,19 @@ pub struct InterfaceFacts {
 pub struct Taken {
     /// The address.
     pub address: String,
-    /// The station's hardware address.
+    /// The station's hardware address, or, where hosts without a cluster tell each other what they hold, `Service` and its
+    /// namespace and name.
     pub mac: String,
+}
+
+const OF_SERVICE: &str = "Service ";
+
+impl Taken {
+    /// A Service has it on another host.
+    #[must_use]
+    pub fn by_service(address: IpAddr, service: &ServiceKey) -> Self {
+        Self { address: address.to_string(), mac: format!("{OF_SERVICE}{service}") }
+    }
 }
 
 impl NodeFactsFields {
@@ -92,8 +103,12 @@ impl NodeFactsFields {
 pub fn avoided(node: &str, facts: &NodeFactsFields) -> BTreeMap<IpAddr, Avoided> {
     let parse = |text: &String| text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
     let taken = facts.taken.iter().filter_map(|taken| {
-        let station = Avoided::Station { mac: taken.mac.clone(), heard_by: node.to_owned() };
-        Some((parse(&taken.address)?, station))
+        let service = taken.mac.strip_prefix(OF_SERVICE).and_then(|key| key.parse().ok());
+        let whose = match service {
+            Some(service) => Avoided::HeldOn { host: node.to_owned(), service },
+            None => Avoided::Station { mac: taken.mac.clone(), heard_by: node.to_owned() },
+        };
+        Some((parse(&taken.address)?, whose))
     });
     let gateways = facts.gateways.iter().filter_map(parse);
     let gateways = gateways.map(|address| (address, Avoided::GatewayOf(node.to_owned())));

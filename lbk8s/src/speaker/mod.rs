@@ -72,6 +72,8 @@ pub enum Change {
     Joined,
     /// This process stood still, and knows nothing of what others did meanwhile.
     StoodStill,
+    /// Others took this node for dead, and may have taken what it has, though it went on answering.
+    TakenForDead,
     /// So much time has passed since whenever.
     Time(Duration),
     /// This speaker is about to end: others are to take what it has.
@@ -313,6 +315,10 @@ impl Speaker {
             }
             Change::StoodStill => {
                 self.set_stood_still();
+                BTreeSet::new()
+            }
+            Change::TakenForDead => {
+                self.set_taken_for_dead();
                 BTreeSet::new()
             }
             Change::Time(now) => self.set_time(now),

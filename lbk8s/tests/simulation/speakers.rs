@@ -80,6 +80,10 @@ impl Process for Speaking {
                 self.permitted = false;
                 self.apply(Change::StoodStill);
             }
+            Event::TakenForDead { .. } => {
+                self.permitted = false;
+                self.apply(Change::TakenForDead);
+            }
             Event::Ready { .. } => {
                 self.began = true;
                 self.apply(Change::Joined);

@@ -192,6 +192,27 @@ impl<P: Process> Members<P> {
 
     /// A new process on a node, with these others configured.
     pub fn start(&mut self, node: Place, others: impl IntoIterator<Item = Place>, process: P) {
+        let others = others.into_iter().filter(|other| *other != node);
+        let peers: BTreeMap<String, BTreeSet<SocketAddr>> =
+            others.map(|other| (name(other), [address(other, 0)].into())).collect();
+        self.start_and(node, process, |member, now| {
+            let expected = peers.keys().cloned().collect();
+            member.set_peers(peers, now);
+            member.expect(expected, now);
+        });
+    }
+
+    /// A new process on a node that knows the others by their addresses alone.
+    pub fn start_among(&mut self, node: Place, others: impl IntoIterator<Item = Place>, process: P) {
+        let others = others.into_iter().filter(|other| *other != node);
+        let contacts = others.map(|other| address(other, 0)).collect();
+        self.start_and(node, process, |member, now| {
+            member.set_contacts(&contacts, now);
+            member.expect(BTreeSet::new(), now);
+        });
+    }
+
+    fn start_and(&mut self, node: Place, process: P, begin: impl FnOnce(&mut Membership, Instant)) {
         self.sessions += 1;
         let now = self.clock(node, self.now);
         let me = Identity {
@@ -202,12 +223,7 @@ impl<P: Process> Members<P> {
         };
         let seed = self.network.draw(u64::MAX);
         let mut member = Membership::new(self.settings.clone(), me, seed, now);
-        let others = others.into_iter().filter(|other| *other != node);
-        let peers: BTreeMap<String, BTreeSet<SocketAddr>> =
-            others.map(|other| (name(other), [address(other, 0)].into())).collect();
-        let expected = peers.keys().cloned().collect();
-        member.set_peers(peers, now);
-        member.expect(expected, now);
+        begin(&mut member, now);
         let socket = Vec::new();
         self.nodes[node] = Some(Running { member, process, stands_until: Duration::ZERO, socket });
         self.carry(node);

@@ -83,6 +83,8 @@ impl Membership {
         if peer.have == self.own.stamp().version {
             (peer.pushed, peer.part) = (None, 0);
         }
+        // It has had what was sent after the table, and not the table: that was lost, or it did not know us yet.
+        let is_lost = peer.pushed.is_some_and(|pushed| datagram.echo >= pushed.number);
         if datagram.table.version >= peer.stamp.version {
             peer.stamp = datagram.table;
         }
@@ -101,6 +103,8 @@ impl Membership {
                 // Then it knows that it is to send its table.
                 self.send(&name, Body::Ack);
             }
+        } else if is_lost {
+            self.push(&name, now);
         }
     }
 

@@ -16,7 +16,7 @@
 //!
 //! A process that stood still (SIGSTOP, a paused virtual machine, a starved host) knows nothing of the time in between:
 //! it counts no silence of others, says so ([`Event::StoodStill`]), and hears everybody anew before it goes on
-//! ([`Event::Ready`]).
+//! ([`Event::Ready`]). So does one that others took for dead ([`Event::TakenForDead`]).
 
 #[cfg(feature = "announce")]
 pub mod carrier;
@@ -102,11 +102,16 @@ pub enum Event {
         /// Its name.
         name: String,
     },
-    /// This process stood still for so long, or others took it to be dead, and it knows nothing of what they did. Whatever
-    /// it was doing, others may do now.
+    /// This process stood still for so long, and knows nothing of what others did meanwhile. Whatever it was doing, others may
+    /// do now.
     StoodStill(Duration),
+    /// Others took this process to be dead, though it went on: it was not heard. Whatever it was doing, others may do now.
+    TakenForDead {
+        /// Who says so.
+        by: String,
+    },
     /// All members that were expected have been heard and their tables are here, or were waited for in vain. At the start,
-    /// and whenever this process stood still.
+    /// and whenever this process stood still or was taken for dead.
     Ready {
         /// Those that were waited for in vain.
         missing: Vec<String>,
@@ -379,7 +384,7 @@ impl Membership {
         let stood = now.saturating_duration_since(self.ticked);
         self.ticked = now;
         if stood > self.settings.standstill() {
-            self.stood_still(stood, now);
+            self.begin_anew(Event::StoodStill(stood), now);
         }
         self.beat(now);
         self.look_for_silence(now);

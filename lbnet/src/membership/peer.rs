@@ -17,6 +17,15 @@ pub(super) enum State {
     Down,
 }
 
+/// A table, or what has changed in it, was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pushed {
+    pub(super) at: Instant,
+    pub(super) version: u64,
+    /// The number of the last datagram that carried it.
+    pub(super) number: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     /// Where it may be, by configuration.
@@ -53,8 +62,8 @@ pub(super) struct Peer {
     pub(super) stamp: Stamp,
     /// The version of our table that it has.
     pub(super) have: u64,
-    /// When it was last sent what it lacks, of which version, and from which part on it is sent next.
-    pub(super) pushed: Option<(Instant, u64)>,
+    /// What it was last sent of what it lacks, and from which part on it is sent next.
+    pub(super) pushed: Option<Pushed>,
     pub(super) part: usize,
     /// When it is greeted next, as long as it is not alive, and how often it was.
     pub(super) greet_at: Instant,
@@ -88,6 +97,12 @@ impl Peer {
             greet_at: now,
             greeted: 0,
         }
+    }
+
+    /// Whether it lives, and its table is here as it last said that it is.
+    pub(super) fn has_told(&self) -> bool {
+        let version = self.table.version();
+        self.state == State::Alive && version > 0 && version >= self.stamp.version
     }
 
     /// Where to send to: where it was heard, else wherever it may be.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::message::{Body, Datagram};
-use super::peer::{Peer, State};
+use super::peer::{Peer, Pushed, State};
 use super::{Incoming, Membership, Outgoing};
 
 /// How often one who does not answer is greeted: this is how fast a healed network finds together.
@@ -135,7 +135,7 @@ impl Membership {
             .peers
             .iter()
             .filter(|(_, peer)| peer.state == State::Alive && peer.have != version)
-            .filter(|(_, peer)| peer.pushed.is_none_or(|(at, what)| what != version || now - at >= again))
+            .filter(|(_, peer)| peer.pushed.is_none_or(|it| it.version != version || now - it.at >= again))
             .map(|(name, _)| name.clone())
             .collect();
         for name in lacks {
@@ -147,7 +147,8 @@ impl Membership {
         let version = self.own.stamp().version;
         let Some(peer) = self.peers.get_mut(name).filter(|peer| peer.have != version) else { return };
         // What did not come by one way is sent by all.
-        let again = peer.pushed.replace((now, version)).is_some_and(|(_, pushed)| pushed == version);
+        let pushed = Pushed { at: now, version, number: u64::MAX };
+        let again = peer.pushed.replace(pushed).is_some_and(|before| before.version == version);
         let missing = self.own.missing(peer.have, peer.part);
         peer.part = peer.part.wrapping_add(missing.len());
         for part in &missing {
@@ -156,6 +157,10 @@ impl Membership {
             } else {
                 self.send(name, part.body());
             }
+        }
+        let number = self.sequence;
+        if let Some(pushed) = self.peers.get_mut(name).and_then(|peer| peer.pushed.as_mut()) {
+            pushed.number = number;
         }
     }
 }

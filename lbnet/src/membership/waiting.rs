@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::message::Body;
-use super::peer::State;
+use super::peer::{Peer, State};
 use super::{Event, Membership};
 
 /// What is waited for before this node may go on.
@@ -52,7 +52,8 @@ impl Membership {
         now.saturating_duration_since(self.ticked) > self.settings.standstill()
     }
 
-    pub(super) fn stood_still(&mut self, stood: Duration, now: Instant) {
+    /// Something happened by which others may have taken over whatever this process was doing: it waits for all of them.
+    pub(super) fn begin_anew(&mut self, because: Event, now: Instant) {
         self.watching.forget_silence(now);
         self.segments.forget_silence(now);
         let mut names = BTreeSet::new();
@@ -71,7 +72,7 @@ impl Membership {
         let told = before.as_ref().is_none_or(|waiting| waiting.told);
         names.extend(before.into_iter().flat_map(|waiting| waiting.names));
         self.waiting = Some(Waiting { told, names, ..Waiting::new(now, now + self.settings.join) });
-        self.events.push_back(Event::StoodStill(stood));
+        self.events.push_back(because);
         for name in greeted {
             self.send(&name, Body::Hello);
         }
@@ -94,7 +95,7 @@ impl Membership {
             }
         }
         let missing: Vec<String> = waiting.names.iter().filter(is_absent).cloned().collect();
-        let unnamed = self.contacts.iter().filter(|(at, _)| !self.is_met(**at)).map(|(at, _)| at.to_string());
+        let unnamed = self.contacts.keys().filter(|at| !self.is_known_at(**at)).map(ToString::to_string);
         let missing: Vec<String> = missing.into_iter().chain(unnamed).collect();
         if !missing.is_empty() && !is_over {
             return;
@@ -112,13 +113,14 @@ impl Membership {
 
     /// Whether a member has been heard since then, and its table is here.
     fn is_here(&self, name: &str, since: Instant) -> bool {
-        self.peers.get(name).is_some_and(|peer| {
-            // A table from before may say what is so no more.
-            peer.state == State::Alive
-                && peer.heard.is_some_and(|heard| heard >= since)
-                && peer.table.version() > 0
-                && peer.table.version() >= peer.stamp.version
-        })
+        // A table from before may say what is so no more.
+        let is_here = |peer: &Peer| peer.heard.is_some_and(|heard| heard >= since) && peer.has_told();
+        self.peers.get(name).is_some_and(is_here)
+    }
+
+    /// Whether somebody has answered at an address, and its table is here.
+    fn is_known_at(&self, at: SocketAddr) -> bool {
+        self.peers.values().any(|peer| peer.at == Some(at) && peer.has_told())
     }
 
     /// Whether somebody has answered at an address.

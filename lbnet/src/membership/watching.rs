@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::message::{Body, Session};
 use super::peer::{Peer, State};
-use super::{Membership, Settings, Why, rendezvous};
+use super::{Event, Membership, Settings, Why, rendezvous};
 
 /// How long the question of another member is remembered.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -297,7 +297,7 @@ impl Membership {
         if who == self.me.name {
             // Whoever believes that is to hear it at once; and what this node had, others may have by now.
             if session == self.me.session && self.is_ready() {
-                self.stood_still(Duration::ZERO, now);
+                self.begin_anew(Event::TakenForDead { by: by.to_owned() }, now);
             }
             return;
         }

@@ -55,6 +55,31 @@ fn all_meet_and_are_ready_within_milliseconds_and_at_the_latest_after_a_second()
 }
 
 #[test]
+fn who_knows_others_by_their_addresses_is_ready_when_their_tables_are_here_and_not_before() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(4, Settings::default(), Weather::fair(), seed);
+        for node in 0..4 {
+            cluster.start_among(node, 0..4, ());
+        }
+        for node in 0..4 {
+            cluster.publish(node, vec![("facts".to_owned(), Some(vec![1]))]);
+        }
+        cluster.run_and(SECOND / 20, |cluster| {
+            for (node, running) in cluster.nodes.iter().enumerate() {
+                let member = &running.as_ref().unwrap().member;
+                let others = (0..4).filter(|other| *other != node && member.is_ready());
+                for other in others {
+                    let records = member.records(&name(other)).map_or(0, std::collections::BTreeMap::len);
+                    assert_eq!(records, 1, "seed {seed}: n{node} knows nothing of n{other}");
+                }
+            }
+        });
+        let ready = Event::Ready { missing: vec![] };
+        assert_eq!(cluster.story.iter().filter(|(_, _, event)| *event == ready).count(), 4, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_death_is_known_to_all_in_less_than_half_a_second() {
     for (count, seed) in (2..12).flat_map(|count| (0..20).map(move |seed| (count, seed))) {
         let mut cluster = started(count, Settings::default(), Weather::fair(), seed);
@@ -145,6 +170,29 @@ fn who_stood_still_hears_everybody_before_it_goes_on_and_buries_nobody() {
         assert_eq!(story.last(), Some(&&Event::Ready { missing: vec![] }), "seed {seed}");
         cluster.run(2 * SECOND);
         assert_eq!(cluster.agree(), Ok(()), "seed {seed}, {stood} s");
+    }
+}
+
+#[test]
+fn who_was_not_heard_for_a_while_is_told_that_it_was_taken_for_dead_and_not_that_it_stood_still() {
+    for seed in 0..20 {
+        let mut cluster = started(5, Settings::default(), Weather::fair(), seed);
+        let begun = cluster.now;
+        for other in (0..5).filter(|other| *other != 2) {
+            cluster.network.set_cut(2, other, true);
+        }
+        while cluster.deaths(2, begun).len() < 4 {
+            cluster.run(SECOND / 100);
+            assert!(cluster.now < begun + SECOND, "seed {seed}: they do not notice");
+        }
+        cluster.network.heal();
+        cluster.run(SECOND);
+        assert_eq!(cluster.agree(), Ok(()), "seed {seed}");
+        let of_it = cluster.story.iter().filter(|(at, by, _)| *at > begun && *by == 2);
+        let story: Vec<&Event> = of_it.map(|(_, _, event)| event).collect();
+        assert!(story.iter().all(|event| !matches!(event, Event::StoodStill(_))), "seed {seed}: {story:?}");
+        assert!(story.iter().any(|event| matches!(event, Event::TakenForDead { .. })), "{seed}: {story:?}");
+        assert!(cluster.member(2).is_ready(), "seed {seed}");
     }
 }
 

@@ -263,10 +263,7 @@ impl Claims {
         for (address, epoch) in &table {
             if before.get(address) != Some(epoch) {
                 self.claimed.entry(*address).or_default().insert(node.to_owned(), *epoch);
-                let last = self.last.entry(*address).or_default();
-                if *epoch > last.0 {
-                    *last = (*epoch, node.to_owned());
-                }
+                self.note_last(*address);
                 touched.insert(*address);
             }
         }
@@ -294,10 +291,23 @@ impl Claims {
         self.last.contains_key(&address)
     }
 
-    /// A claim was given up by its node itself: whoever is next does not follow one that died.
+    /// A claim was given up by its node itself: whoever is next does not follow one that died, but may follow another one
+    /// that claimed it at the same time.
     fn end_well(&mut self, address: IpAddr, node: &str) {
         if let Some(last) = self.last.get_mut(&address).filter(|last| last.1 == node) {
             last.1.clear();
+            self.note_last(address);
+        }
+    }
+
+    /// Who holds an address holds it under the highest epoch that was heard, or somebody else did before.
+    fn note_last(&mut self, address: IpAddr) {
+        let Some((node, epoch)) = self.holder(address).map(|(node, epoch)| (node.to_owned(), epoch)) else {
+            return;
+        };
+        let last = self.last.entry(address).or_default();
+        if epoch >= last.0 {
+            *last = (epoch, node);
         }
     }
 

@@ -73,7 +73,7 @@ impl Running {
         let patience = *self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
         // Those that listen to each other know of each other by themselves.
         let (is_known, is_joined) = if self.together.is_there() {
-            (self.facts.current().is_some(), self.together.joined)
+            (self.facts.current().is_some() && self.speaker.knows_all_heard(), self.together.joined)
         } else {
             (self.facts.are_told(), true)
         };

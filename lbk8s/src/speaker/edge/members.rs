@@ -51,8 +51,16 @@ impl Running {
                     ?time,
                     "this process stood still: it answers nothing until it has heard the others"
                 );
-                self.together.stood_still();
+                self.together.wait_for_all();
                 self.apply(Change::StoodStill);
+            }
+            News::Happened(Event::TakenForDead { by }) => {
+                tracing::warn!(
+                    by,
+                    "others took this node for dead: it answers nothing until it has heard them"
+                );
+                self.together.wait_for_all();
+                self.apply(Change::TakenForDead);
             }
             News::Happened(Event::Ready { missing }) => {
                 tracing::info!(missing = missing.join(", "), "all other speakers were heard or waited for");

@@ -83,8 +83,8 @@ impl Together {
         self.readies += 1;
     }
 
-    /// This process stood still: what was about to go on does not.
-    pub(super) fn stood_still(&mut self) {
+    /// Others may have taken over what this node has: what was about to go on does not.
+    pub(super) fn wait_for_all(&mut self) {
         (self.joined, self.go_on) = (false, false);
         if let Some((_, go_on)) = &mut self.waiting {
             *go_on = false;

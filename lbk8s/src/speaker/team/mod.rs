@@ -82,8 +82,8 @@ pub(super) struct Team {
     joined: bool,
     /// That was so for the first time.
     began: bool,
-    /// It stood still, and does not know yet what others did meanwhile.
-    stood_still: bool,
+    /// It stood still, or was taken for dead, and does not know yet what others did meanwhile.
+    was_away: bool,
     pub(super) now: Duration,
 }
 
@@ -116,7 +116,7 @@ impl Team {
             history: History::default(),
             joined: false,
             began: false,
-            stood_still: false,
+            was_away: false,
             now: Duration::ZERO,
         }
     }
@@ -198,30 +198,46 @@ impl Speaker {
         self.set_interfaces(me, Some(interfaces))
     }
 
+    /// Whether all that are heard have said what they are like: to decide without that is to decide without them, and to take
+    /// their answers for a stranger's.
+    pub(super) fn knows_all_heard(&self) -> bool {
+        self.team.as_ref().is_none_or(|team| team.alive.iter().all(|name| team.told.contains(name)))
+    }
+
     /// Whether ownership may be decided.
     pub(super) fn may_decide(&self) -> bool {
         self.synced && self.team.as_ref().is_none_or(|team| team.joined)
     }
 
-    /// Everybody has been heard. If that was so before, and this speaker stood still since: others may have told the LAN
+    /// Everybody has been heard. If that was so before, and this speaker was away since: others may have told the LAN
     /// meanwhile that they answer for what is this node's still, so it is told anew.
     pub(super) fn set_joined(&mut self) -> (BTreeSet<IpAddr>, bool) {
         let Some(team) = &mut self.team else { return (BTreeSet::new(), false) };
         team.joined = true;
-        let stood_still = std::mem::take(&mut team.stood_still);
+        let was_away = std::mem::take(&mut team.was_away);
         if !std::mem::replace(&mut team.began, true) {
             team.starting = Some(team.now + STARTING);
         }
         self.mark_all();
-        (self.all_addresses(), stood_still)
+        (self.all_addresses(), was_away)
     }
 
     pub(super) fn set_stood_still(&mut self) {
+        self.set_taken_for_dead();
         if let Some(team) = &mut self.team {
-            team.stood_still |= team.joined;
-            team.joined = false;
             // What others did meanwhile, this one did not do at the same time.
             team.apart.clear();
+        }
+    }
+
+    pub(super) fn set_taken_for_dead(&mut self) {
+        if let Some(team) = &mut self.team {
+            team.was_away |= team.joined;
+            team.joined = false;
+            // Until now it answered, and they did not hear it.
+            for name in &team.alive {
+                team.apart.entry(name.clone()).or_insert((team.now, Some(team.now + REUNION)));
+            }
         }
     }
 

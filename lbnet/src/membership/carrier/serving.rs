@@ -287,7 +287,7 @@ impl Running {
         }
         while let Some(event) = self.membership.next_event() {
             match &event {
-                Event::StoodStill(_) => self.stop_answering(),
+                Event::StoodStill(_) | Event::TakenForDead { .. } => self.stop_answering(),
                 Event::Ready { .. } => self.readies += 1,
                 _ => {}
             }
