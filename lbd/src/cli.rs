@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use lbcore::ServiceKey;
+use lbk8s::controller::RulesView;
 use lbnet::Pattern;
 
 pub(crate) use self::ask::{AskArguments, HistoryArguments, ShownArguments, StatusArguments, TopArguments};
@@ -167,18 +168,32 @@ impl From<LostAddresses> for lbcore::LostAddresses {
     }
 }
 
-/// How manifests are taken.
+/// How manifests are taken, and what counts of a cluster.
 #[derive(Debug, Args)]
 pub(crate) struct WorldArguments {
     /// The namespace of pools and advertisements
     #[arg(long, short, env = "LBD_NAMESPACE", default_value = lbk8s::CONFIG_NAMESPACE, value_name = "NAME")]
     pub(crate) namespace: String,
-    /// Serve only Services of this loadBalancerClass. By default: those without a class
+    /// Serve only Services of this loadBalancerClass. By default: in a cluster those of the controller that runs there, else
+    /// those without a class
     #[arg(long, env = "LBD_LB_CLASS", value_name = "CLASS")]
     pub(crate) lb_class: Option<String>,
-    /// What becomes of addresses that Services hold and no pool has any more
-    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT", env = "LBD_LOST_ADDRESSES")]
-    pub(crate) lost_addresses: LostAddresses,
+    /// What becomes of addresses that Services hold and no pool has any more. By default: in a cluster what the controller that
+    /// runs there makes of them, else they are kept
+    #[arg(long, value_enum, value_name = "WHAT", env = "LBD_LOST_ADDRESSES")]
+    pub(crate) lost_addresses: Option<LostAddresses>,
+}
+
+impl WorldArguments {
+    /// What is not said otherwise is as the controller that runs has it.
+    pub(crate) fn or_as(&self, rules: Option<&RulesView>) -> Self {
+        let lost = rules.filter(|rules| rules.takes_lost_away).map(|_| LostAddresses::TakeAway);
+        Self {
+            namespace: self.namespace.clone(),
+            lb_class: self.lb_class.clone().or_else(|| rules?.class.clone()),
+            lost_addresses: self.lost_addresses.or(lost),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -461,6 +476,25 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_the_controller_has_it() {
+        let said = |class: Option<&str>, lost_addresses| WorldArguments {
+            namespace: "x".to_owned(),
+            lb_class: class.map(str::to_owned),
+            lost_addresses,
+        };
+        let rules = RulesView { class: Some("c".to_owned()), takes_lost_away: true };
+        let of = |world: WorldArguments| {
+            let lost = world.lost_addresses.map(lbcore::LostAddresses::from);
+            (world.lb_class, lost)
+        };
+        let (keep, take) = (lbcore::LostAddresses::Keep, lbcore::LostAddresses::TakeAway);
+        assert_eq!(of(said(None, None).or_as(Some(&rules))), (Some("c".to_owned()), Some(take)));
+        assert_eq!(of(said(None, None).or_as(None)), (None, None));
+        let own = said(Some("d"), Some(LostAddresses::Keep)).or_as(Some(&rules));
+        assert_eq!(of(own), (Some("d".to_owned()), Some(keep)));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("a_station_that_answers_beside_the_owner_is_told_of", stranger),
         case("history_knows_who_died", history),
         case("check_and_plan_see_what_is_wrong_and_what_would_change", plan),
+        case("which_services_count_is_asked_of_the_controller_that_runs", class).only_on(Kind::Real),
         case("who_may_only_read_sees_all_and_who_may_nothing_is_told", rights).only_on(Kind::Real),
         case("without_speakers_the_objects_tell_who_answers", objects).only_on(Kind::Real),
     ]
@@ -226,6 +227,34 @@ async fn plan(cluster: &mut Cluster) -> Result {
     let checked = run(&["check", "--cluster"], &way).await?;
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && text.contains("0 of 1 IPv4 addresses are left"), "{text}");
+    Ok(())
+}
+
+async fn class(cluster: &mut Cluster) -> Result {
+    let class = "example.com/ours";
+    cluster.restart_controller(&["--lb-class", class, "--lost-addresses", "take-away"]).await?;
+    pods(cluster).await?;
+    one_pool(cluster).await?;
+    let unclear = |name: &str| service(name).annotation("metallb.io/address-pool", "second");
+    cluster.create(&unclear("theirs")).await?;
+    cluster.create(&unclear("ours").spec("loadBalancerClass", json!(class))).await?;
+    cluster.pending("ours", "second").await?;
+    let way = way(cluster);
+    let checked = run(&["check", "--cluster"], &way).await?;
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(text.contains("default/ours") && !text.contains("default/theirs"), "{text}");
+    let explained = json_of(cluster, &["explain", "default/ours"]).await?;
+    assert_eq!(explained["pools"]["service"]["name"], json!("ours"), "{explained:#}");
+    let file = cluster.folder().join("second.yaml");
+    std::fs::write(&file, crate::object::pool("second", &["192.168.3.220/32"]).0.to_string())?;
+    let file = file.to_string_lossy().into_owned();
+    let planned = run(&["plan", "--cluster", "-f", &file], &way).await?;
+    let text = String::from_utf8_lossy(&planned.stdout).into_owned();
+    assert!(text.contains("default/ours") && text.contains("192.168.3.220"), "{text}");
+    // Who says otherwise is asked for otherwise.
+    let checked = run(&["check", "--cluster", "--lb-class", "example.com/else"], &way).await?;
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(!text.contains("default/ours"), "{text}");
     Ok(())
 }
 

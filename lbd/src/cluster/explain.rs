@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use futures::future::join_all;
+use lbk8s::manifest::Manifests;
 use lbk8s::offline::explain::Explanation;
 use lbk8s::speaker::view::{AddressExplained, CandidateView};
 use lbk8s::suggest;
@@ -67,13 +68,16 @@ pub(crate) fn explain(arguments: &ExplainArguments) -> Outcome {
 
 async fn of(arguments: &ExplainArguments) -> Result<(Explained, Report), Failure> {
     let source = Source::at(&arguments.at, &arguments.server, arguments.world.namespace.clone()).await?;
-    let (found, pools) = tokio::join!(source.ask(), pools(&source, arguments));
+    let (found, objects) = tokio::join!(source.ask(), objects(&source));
     let found = found?;
     let mut unasked: Vec<String> = found.silent().collect();
-    let pools = pools.unwrap_or_else(|failure| {
+    let objects = objects.unwrap_or_else(|failure| {
         unasked.push(format!("The objects cannot be read: {failure}"));
         None
     });
+    let rules = found.leader().and_then(|leader| leader.status.rules.as_ref());
+    let world = arguments.world.or_as(rules);
+    let pools = objects.and_then(|objects| offline::world(objects, &world).explain(&arguments.service));
     let mut report = Report::of(&found);
     let name = arguments.service.to_string();
     let Some(at) = report.services.iter().position(|service| service.service == name) else {
@@ -88,11 +92,10 @@ async fn of(arguments: &ExplainArguments) -> Result<(Explained, Report), Failure
     Ok((Explained { service, owners: addresses, pools, unasked }, report))
 }
 
-/// What the pools would say, by the objects of the API server.
-async fn pools(source: &Source, arguments: &ExplainArguments) -> Result<Option<Explanation>, Failure> {
+/// The objects of the API server, if it is asked.
+async fn objects(source: &Source) -> Result<Option<Manifests>, Failure> {
     let Some(server) = source.server() else { return Ok(None) };
-    let objects = manifests::of(server, source.namespace()).await?;
-    Ok(offline::world(objects, &arguments.world).explain(&arguments.service))
+    manifests::of(server, source.namespace()).await.map(Some)
 }
 
 fn no_such_service(
@@ -214,7 +217,7 @@ fn print_address(
         let passed = ownership
             .passed_over
             .iter()
-            .map(|it| [it.node.clone(), format!("cannot; {} ({:?})", it.text, it.reason)]);
+            .map(|it| [it.node.clone(), format!("cannot; {} ({})", it.text, it.reason.word())]);
         let rows: Vec<[String; 2]> = candidates.chain(passed).collect();
         writeln!(out, "  Nodes, best first:")?;
         let indent = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0) + 6;

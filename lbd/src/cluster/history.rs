@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use futures::stream::{self, StreamExt};
-use lbk8s::speaker::view::{AddressExplained, TenureView, Why};
+use lbk8s::speaker::view::{AddressExplained, TenureView};
 use serde::Serialize;
 
 use super::found::{AT_ONCE, Source};
@@ -122,12 +122,6 @@ fn print(history: &History) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The stable word of a reason.
-fn word(why: &Why) -> String {
-    let cause = serde_json::to_value(&why.cause).unwrap_or_default();
-    cause["reason"].as_str().unwrap_or_default().to_owned()
-}
-
 pub(super) fn lines(tenures: &[TenureView], width: Option<usize>) -> Vec<String> {
     let header = ["SINCE", "NODE", "EPOCH", "WHY"].map(str::to_owned);
     let row = |tenure: &TenureView| {
@@ -135,7 +129,10 @@ pub(super) fn lines(tenures: &[TenureView], width: Option<usize>) -> Vec<String>
             tenure.since.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             tenure.owner.clone().unwrap_or_else(|| "<nobody>".to_owned()),
             tenure.epoch.to_string(),
-            tenure.why.as_ref().map_or_else(|| "-".to_owned(), |why| format!("{}: {}", word(why), why.text)),
+            tenure
+                .why
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |why| format!("{}: {}", why.cause.word(), why.text)),
         ]
     };
     fitted(&std::iter::once(header).chain(tenures.iter().map(row)).collect::<Vec<_>>(), width, &[2])
@@ -144,6 +141,7 @@ pub(super) fn lines(tenures: &[TenureView], width: Option<usize>) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use lbcore::ownership::claims::Cause;
+    use lbk8s::speaker::view::{Reason, Why};
 
     use super::*;
 
@@ -182,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_reason_has_a_stable_word() {
-        let why = Why { cause: Cause::Died { node: "n1".to_owned() }, text: String::new() };
-        assert_eq!(word(&why), "Died");
+        let cause = Reason::Known(Cause::Died { node: "n1".to_owned() });
+        let why = Why { cause, text: String::new() };
+        assert_eq!(why.cause.word(), "Died");
     }
 }

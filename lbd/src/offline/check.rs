@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use lbk8s::objects::Severity;
-use lbk8s::offline::report;
+use lbk8s::offline::{Finding, report};
 
 use super::snippet::Snippets;
 use super::{print_json, read, summary, verdict};
 use crate::cli::{CheckArguments, Format};
-use crate::cluster::{manifests, running};
+use crate::cluster::manifests;
+use crate::cluster::running::Said;
 use crate::columns::harmless;
 use crate::exit::{Failure, Outcome};
 use crate::offline;
@@ -19,14 +20,15 @@ pub(crate) fn main(arguments: &CheckArguments) -> Outcome {
     }
     let findings = if arguments.cluster {
         let objects = manifests::read(&arguments.server, &arguments.world.namespace)?;
-        let world = offline::world(objects.clone(), &arguments.world);
-        let plan = world.facts().plan();
-        let findings = [world.findings(&plan, true), world.nearly_full(&plan)].concat();
-        let (more, unasked) = running::find(&arguments.server, &arguments.world.namespace, &findings)?;
-        for why in unasked {
-            writeln!(anstream::stderr(), "lbd: {}, so that only objects are checked", harmless(&why))?;
+        let said = Said::in_cluster(&arguments.server, &arguments.world.namespace)?;
+        for why in &said.unasked {
+            writeln!(anstream::stderr(), "lbd: {}, so that only objects are checked", harmless(why))?;
         }
-        let findings = [findings, more].concat();
+        let world = offline::world(objects.clone(), &arguments.world.or_as(said.rules.as_ref()));
+        let plan = world.facts().plan();
+        let mut findings = [world.findings(&plan, true), world.nearly_full(&plan)].concat();
+        let more: Vec<Finding> = said.beyond(&findings).collect();
+        findings.extend(more);
         manifests::with_text(findings, &objects)
     } else {
         let world = read(&arguments.files, &arguments.world)?;

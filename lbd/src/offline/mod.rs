@@ -48,7 +48,7 @@ pub(crate) fn world(manifests: Manifests, arguments: &WorldArguments) -> World {
     let options = Options {
         namespace: arguments.namespace.clone(),
         class: arguments.lb_class.clone(),
-        lost_addresses: arguments.lost_addresses.into(),
+        lost_addresses: arguments.lost_addresses.map(Into::into).unwrap_or_default(),
         now: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
     };
     World::read(manifests, &options)

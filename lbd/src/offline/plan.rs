@@ -12,7 +12,8 @@ use lbk8s::offline::{Finding, World};
 use super::{load, print_json, read, summary, verdict};
 use crate::cli::{Format, PlanArguments};
 use crate::cluster::manifests;
-use crate::columns::columns;
+use crate::cluster::running::Said;
+use crate::columns::{columns, harmless};
 use crate::exit::{Failure, Outcome};
 use crate::offline;
 
@@ -28,7 +29,13 @@ pub(crate) fn main(arguments: &PlanArguments) -> Outcome {
         let namespace = &arguments.world.namespace;
         let before = manifests::read(&arguments.server, namespace)?;
         let after = manifests::applied(&before, load(&arguments.files)?, namespace);
-        changes(&offline::world(before, &arguments.world), &offline::world(after, &arguments.world))
+        let said = Said::in_cluster(&arguments.server, namespace)?;
+        for why in said.unasked.iter().filter(|_| said.rules.is_none()) {
+            let unknown = "so that --lb-class and --lost-addresses count, and not what it was started with";
+            writeln!(anstream::stderr(), "lbd: {}, {unknown}", harmless(why))?;
+        }
+        let world = arguments.world.or_as(said.rules.as_ref());
+        changes(&offline::world(before, &world), &offline::world(after, &world))
     } else if arguments.against.is_empty() {
         let world = read(&arguments.files, &arguments.world)?;
         let plan = world.facts().plan();

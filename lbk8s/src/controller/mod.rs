@@ -20,7 +20,7 @@ pub mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-pub use edge::{ControllerStatus, Counted, Inspector, Settings, run};
+pub use edge::{ControllerStatus, Counted, Inspector, RulesView, Settings, run};
 use lbcore::allocator::Claim;
 use lbcore::{
     Allocator, Avoided, Decision, Family, LostAddresses, PoolProblem, PoolSpec, ServiceKey, Unreadable,

@@ -1,6 +1,7 @@
 //! What a speaker knows, for people and for pages that show it: as JSON. It renders what was decided, and decides nothing.
 //!
-//! A newer command line reads what older speakers say: a field that is added here has a default.
+//! Command lines and speakers are of different versions for a while: a field that is added here has a default, and of a reason
+//! that came later the word is read.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use lbcore::ownership::claims::Cause;
 use lbcore::ownership::{Candidate, PassedOver};
 use lbcore::{Ownership, Reach, ServiceKey};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Speaker;
 use super::history::{Move, Tenure};
@@ -46,9 +48,31 @@ pub struct AddressView {
 pub struct Why {
     /// For machines.
     #[serde(flatten)]
-    pub cause: Cause,
+    pub cause: Reason<Cause>,
     /// For people.
     pub text: String,
+}
+
+/// Why something is so, for machines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reason<T> {
+    /// A reason that is known here.
+    Known(T),
+    /// One that only another version knows, as it was told.
+    Other(Value),
+}
+
+impl<T: Serialize> Reason<T> {
+    /// The stable word for it.
+    #[must_use]
+    pub fn word(&self) -> String {
+        let told = match self {
+            Self::Known(reason) => serde_json::to_value(reason).unwrap_or_default(),
+            Self::Other(told) => told.clone(),
+        };
+        told.as_str().or(told["reason"].as_str()).unwrap_or_default().to_owned()
+    }
 }
 
 /// All that is known of an address: why this node, and why not that one.
@@ -99,7 +123,7 @@ pub struct PassedOverView {
     /// The node.
     pub node: String,
     /// Why, for machines.
-    pub reason: PassedOver,
+    pub reason: Reason<PassedOver>,
     /// Why, for people.
     pub text: String,
 }
@@ -133,7 +157,7 @@ pub struct MoveView {
 }
 
 fn why(cause: &Cause) -> Why {
-    Why { cause: cause.clone(), text: cause.to_string() }
+    Why { cause: Reason::Known(cause.clone()), text: cause.to_string() }
 }
 
 pub(super) fn moment(began: Timestamp, since: Duration) -> Timestamp {
@@ -194,7 +218,7 @@ impl Speaker {
         };
         let passed_over = |(node, why): &(String, PassedOver)| PassedOverView {
             node: node.clone(),
-            reason: *why,
+            reason: Reason::Known(*why),
             text: why.to_string(),
         };
         let tenure = |it: &Tenure| TenureView {
@@ -245,5 +269,34 @@ impl Speaker {
     #[must_use]
     pub fn moves(&self) -> u64 {
         self.team.as_ref().map(|team| team.history.moves()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reasons_of_this_version_and_of_others_are_read_as_they_were_told() {
+        let died = json!({"reason": "Died", "node": "n1", "text": "it is not heard"});
+        let later = json!({"reason": "Eclipsed", "by": {"moon": 1}, "text": "it is dark"});
+        for (told, word) in [(&died, "Died"), (&later, "Eclipsed")] {
+            let why: Why = serde_json::from_value(told.clone()).unwrap();
+            assert_eq!((why.cause.word(), &json!(why)), (word.to_owned(), told));
+            assert_eq!(matches!(why.cause, Reason::Known(_)), word == "Died");
+        }
+        let silent = json!({"node": "n1", "reason": "Silent", "text": "is not heard"});
+        let later = json!({"node": "n1", "reason": "Eclipsed", "text": "is dark"});
+        for (told, reason) in
+            [(&silent, Reason::Known(PassedOver::Silent)), (&later, Reason::Other(json!("Eclipsed")))]
+        {
+            let view: PassedOverView = serde_json::from_value(told.clone()).unwrap();
+            assert_eq!(
+                (&view.reason, view.reason.word(), &json!(view)),
+                (&reason, told["reason"].as_str().unwrap().to_owned(), told)
+            );
+        }
     }
 }

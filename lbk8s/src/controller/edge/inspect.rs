@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use lbcore::LostAddresses;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -93,6 +94,19 @@ pub struct ControllerStatus {
     pub problems: Vec<Problem>,
     /// What was counted since it is the one that gives addresses.
     pub counted: Counted,
+    /// By which rules it gives them; nothing from one that does not say so.
+    #[serde(default)]
+    pub rules: Option<RulesView>,
+}
+
+/// By which rules a controller gives addresses, as it was started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RulesView {
+    /// The `spec.loadBalancerClass` of the Services that it serves; nothing: those without one.
+    pub class: Option<String>,
+    /// Whether addresses that Services hold and no pool has any more are taken away.
+    pub takes_lost_away: bool,
 }
 
 /// What was counted.
@@ -167,6 +181,10 @@ impl<N: FnMut(&Notice)> Running<N> {
             pending,
             problems: self.controller.problems().cloned().collect(),
             counted: self.counted.clone(),
+            rules: Some(RulesView {
+                class: self.settings.class.clone(),
+                takes_lost_away: self.settings.lost_addresses == LostAddresses::TakeAway,
+            }),
         }
     }
 }

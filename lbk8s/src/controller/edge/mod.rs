@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::inspect::Question;
-pub use self::inspect::{ControllerStatus, Counted, Inspector};
+pub use self::inspect::{ControllerStatus, Counted, Inspector, RulesView};
 use self::kept::Kept;
 use self::watches::{Heard, WATCHES, watches};
 use self::writes::{Trouble, Written, look_again, pause, put, put_memory};
