@@ -4,10 +4,12 @@
 //! what to withdraw. [`run`] is the edge. When the API server cannot be reached, nothing changes: what is
 //! announced stays announced.
 
+mod announced;
 mod edge;
 pub mod history;
 pub mod last_known;
 mod on_wire;
+mod settling;
 pub mod team;
 pub mod view;
 mod world;
@@ -23,17 +25,17 @@ pub use edge::{
 use lbcore::ownership::claims::{Cause, Failback};
 use lbcore::ownership::{Apart, Interface, Nobody};
 use lbcore::{
-    Advertisement, Allocator, Announced, Endpoints, Interfaces, Labels, Node, Ownership, PoolProblem,
-    PoolSpec, Service, ServiceKey, elect_beside,
+    Advertisement, Allocator, Announced, Interfaces, Labels, Node, Ownership, PoolProblem, PoolSpec,
+    ServiceKey, elect_beside,
 };
 
 use self::team::{Team, Told};
+use crate::ObjectRef;
 use crate::objects::announced::AnnouncedService;
 use crate::objects::config::{Config, ConfigChange, FollowConfigMap};
 use crate::objects::endpoints::SliceView;
 use crate::objects::leftovers::{Leftover, Leftovers};
 use crate::several::Several;
-use crate::{ObjectRef, Problem};
 
 /// Something that the watches tell.
 #[derive(Debug, Clone)]
@@ -389,71 +391,6 @@ impl Speaker {
         Some(elect_beside(&announced, &beside, &self.advertisements, &self.nodes))
     }
 
-    /// An address with all that decides who answers for it; `None` if it was not given from a pool.
-    fn announced(&self, address: IpAddr) -> Option<Announced> {
-        let users = self.users.of(&address).iter();
-        let views: Vec<&AnnouncedService> = users.map(|key| &*self.services[key]).collect();
-        let (pool, pool_labels) = self.pool_of(address, &views)?;
-        let services = views.iter().map(|view| Service {
-            key: view.key.clone(),
-            labels: view.labels.clone(),
-            local: view.local,
-            spread: view.spread,
-            endpoints: self.endpoints(&view.key),
-        });
-        // Of an address that its pool no longer has, the advertisements that chose the pool last are on record.
-        let kept = views.iter().find_map(|view| view.kept.get(&address));
-        let under = kept.and_then(|kept| kept.advertisements.clone());
-        Some(Announced { address, pool, pool_labels, under, services: services.collect() })
-    }
-
-    /// The pool of an address with its labels: the one on record if it can be right, else the one whose ranges the
-    /// address is in, else, when that pool is gone, its name alone.
-    fn pool_of(&self, address: IpAddr, views: &[&AnnouncedService]) -> Option<(String, Labels)> {
-        let kept = |view: &AnnouncedService| view.kept.get(&address).map(|kept| kept.pool.clone());
-        let beside = |view: &AnnouncedService| view.recorded_pool.as_deref().map(str::to_owned);
-        let recorded = views.iter().find_map(|view| kept(view).or_else(|| beside(view)));
-        if let Some(name) = &recorded
-            && let Some(labels) = self.config.recorded_pool(name, address)
-        {
-            return Some((name.clone(), labels));
-        }
-        let Some(name) = self.pools.pool_of(address) else {
-            return recorded.map(|name| {
-                let labels = self.labels_of.get(&name).cloned().unwrap_or_default();
-                (name, labels)
-            });
-        };
-        let labels = self.pools.pools().find(|spec| *spec.name == *name).map(|spec| spec.labels.clone());
-        Some((name.to_string(), labels.unwrap_or_default()))
-    }
-
-    /// Puts pools and advertisements in force; false if they are what they were.
-    fn configure(&mut self) -> bool {
-        let held = self
-            .services
-            .values()
-            .flat_map(|view| view.addresses.iter().map(|address| (*address, view.recorded_pool.as_deref())));
-        self.config.set_held(held);
-        let (pools, advertisements) = (self.config.pools(), self.config.advertisements());
-        let changed = pools != self.configured_pools || advertisements != self.advertisements;
-        if changed {
-            self.labels_of.extend(pools.iter().map(|pool| (pool.name.clone(), pool.labels.clone())));
-            self.contradictions = self.pools.set_pools(pools.clone()).problems;
-            self.configured_pools = pools;
-            self.advertisements = advertisements;
-        }
-        changed
-    }
-
-    /// All that is wrong with the configuration.
-    #[must_use]
-    pub fn problems(&self) -> Vec<Problem> {
-        let between = self.contradictions.iter().map(|problem| self.config.blame(problem));
-        let own = self.config.problems().into_iter().chain(between);
-        own.chain(self.leftovers.problems(self.rules.beside_metallb)).collect()
-    }
-
     /// The Services that this node has begun or ceased to answer for since the last call.
     pub fn changed(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.changed)
@@ -509,108 +446,6 @@ impl Speaker {
     /// The Services that have an address.
     pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ObjectRef> {
         self.users.of(&address).iter().filter_map(|key| self.services.get(key)).map(|view| &view.object)
-    }
-
-    fn settle(&mut self, address: IpAddr) -> Vec<Effect> {
-        let ownership = self.ownership(address);
-        let apart = ownership.as_ref().and_then(|ownership| ownership.apart);
-        // Who has answered for an address has asked before whether it was free.
-        let was_claimed = self.team.as_ref().is_some_and(|team| team.claims.was_claimed(address));
-        let decided = self.decide(address, ownership.as_ref());
-        self.note_owner(address);
-        let (wanted, why) = decided.map_or((None, None), |(interfaces, why)| (Some(interfaces), why));
-        let mut effects = self.tell_of_nobody(address, ownership.as_ref());
-        // As long as nobody can answer for it, it has had no owner yet.
-        let is_settled = ownership.as_ref().is_none_or(|ownership| ownership.owner().is_some());
-        let is_taken =
-            self.taken.iter().any(|(node, addresses)| self.is_heard(node) && addresses.contains(&address));
-        let is_given = is_settled && self.given.remove(&address);
-        let is_new = is_taken || (is_given && !was_claimed);
-        let before = self.owned.remove(&address);
-        let told = before.iter().flat_map(|owned| &owned.told);
-        let users = self.users.of(&address).to_vec();
-        if before.is_some() || wanted.is_some() {
-            self.changed.extend(told.chain(&users).cloned());
-        }
-        let Some(interfaces) = wanted else {
-            let why = || self.reason_to_withdraw(ownership.as_ref());
-            let overlap = before.as_ref().and_then(|_| self.overlapped(address));
-            effects.extend(before.map(|_| Effect::Withdraw { address, why: why() }));
-            if let Some((node, apart)) = overlap {
-                let about = |service: &ObjectRef| Effect::Overlap {
-                    service: service.clone(),
-                    address,
-                    node: node.clone(),
-                    apart,
-                };
-                effects.extend(self.users(address).map(about));
-            }
-            return effects;
-        };
-        let (known, told) = before.map_or((None, Vec::new()), |owned| (Some(owned.interfaces), owned.told));
-        if known.as_ref() != Some(&interfaces) {
-            effects.push(Effect::Announce { address, interfaces: interfaces.clone(), is_new });
-        }
-        // Who shares an address from now on is told as well who announces it.
-        let joined = users.iter().filter(|key| !told.contains(key)).filter_map(|key| self.services.get(key));
-        effects.extend(joined.map(|view| Effect::Owner {
-            service: view.object.clone(),
-            address,
-            apart,
-            why: why.clone(),
-        }));
-        self.owned.insert(address, Owned { interfaces, told: users });
-        effects
-    }
-
-    /// Says once why nobody answers for an address; again when the reason changes.
-    fn tell_of_nobody(&mut self, address: IpAddr, ownership: Option<&Ownership>) -> Vec<Effect> {
-        let nobody = ownership.and_then(|ownership| ownership.nobody.clone());
-        let before = match &nobody {
-            Some(why) => self.orphans.insert(address, why.clone()),
-            None => self.orphans.remove(&address),
-        };
-        // All nodes see the same: the first by name that has a speaker tells. Without any there is nobody else to do it.
-        let tells = |node: &&Node| node.interfaces.is_some() && !node.silent;
-        let first = self.nodes.iter().find(tells).or(self.nodes.first());
-        let tells = first.is_none_or(|node| node.name == self.node);
-        match nobody {
-            Some(why) if tells && before.as_ref() != Some(&why) => {
-                let about = |service: &ObjectRef| Effect::Nobody {
-                    service: service.clone(),
-                    address,
-                    why: why.to_string(),
-                };
-                self.users(address).map(about).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn reason_to_withdraw(&self, ownership: Option<&Ownership>) -> String {
-        if self.is_held_back() {
-            return "MetalLB's speakers run".to_owned();
-        }
-        let Some(ownership) = ownership else { return "no Service has it any more".to_owned() };
-        if let Some(nobody) = &ownership.nobody {
-            return nobody.to_string();
-        }
-        let own = ownership.passed_over.iter().find(|(node, _)| *node == self.node);
-        let own = own.map(|(_, why)| format!("this node {why}"));
-        let claimed = self.team.as_ref().and_then(|team| team.claims.owner(ownership.address));
-        let other = claimed.or(ownership.owner().map(|owner| owner.node.as_str()));
-        let other = || other.map(|node| format!("node {node} answers now"));
-        own.or_else(other).unwrap_or_default()
-    }
-
-    fn endpoints(&self, service: &ServiceKey) -> Endpoints {
-        match self.slices_of.of(service) {
-            [] if self.rules.without_slices == WithoutSlices::Served => {
-                let failing = self.failing(service);
-                if failing.is_empty() { Endpoints::Assumed } else { Endpoints::AssumedBut { failing } }
-            }
-            slices => SliceView::together(slices.iter().map(|key| &self.slices[key])),
-        }
     }
 
     fn all_addresses(&self) -> BTreeSet<IpAddr> {
