@@ -155,7 +155,7 @@ fn a_network_splits_and_heals_and_a_node_dies_meanwhile() {
 
 #[test]
 fn nodes_are_drained_and_not_any_more() {
-    holds("drain", rules(3, 1), Left { ticks: 3, drains: 1, ..Left::default() }, true, 6_000);
+    holds("drain", rules(3, 1), Left { ticks: 3, drains: 1, ..Left::default() }, true, 5_000);
     holds("drain of two", rules(2, 2), Left { ticks: 4, drains: 3, ..Left::default() }, true, 2_000);
 }
 
@@ -167,8 +167,8 @@ fn a_node_is_told_to_end_and_comes_back() {
 
 #[test]
 fn a_node_stands_still_or_is_taken_to_be_dead_and_lives() {
-    holds("standstill", rules(3, 1), Left { ticks: 3, pauses: 1, ..Left::default() }, true, 4_000);
-    holds("slander", rules(3, 1), Left { ticks: 3, slanders: 2, ..Left::default() }, true, 6_000);
+    holds("standstill", rules(3, 1), Left { ticks: 3, pauses: 1, ..Left::default() }, true, 3_000);
+    holds("slander", rules(3, 1), Left { ticks: 3, slanders: 2, ..Left::default() }, true, 5_000);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn if_nothing_is_lost_the_lan_is_told_last_by_the_owner() {
     for (what, left, least) in [
         ("drain in order", Left { ticks: 2, drains: 1, ..Left::default() }, 1_000),
         ("end in order", Left { ticks: 2, leaves: 1, ..Left::default() }, 500),
-        ("standstill in order", Left { ticks: 3, pauses: 1, ..Left::default() }, 4_000),
+        ("standstill in order", Left { ticks: 3, pauses: 1, ..Left::default() }, 3_000),
     ] {
         holds(what, rules.clone(), left, true, least);
     }

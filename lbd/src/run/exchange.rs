@@ -125,7 +125,7 @@ impl Exchange {
         tokio::pin!(controller);
         let mut watch = follow(Api::<Service>::all(self.client.clone()), config(), view);
         let mut services = BTreeSet::new();
-        let (mut is_synced, mut is_changed) = (false, true);
+        let mut is_synced = false;
         // After a change there is a pass over all that is held: at once, or among thousands, where it costs milliseconds, a
         // while later, for all changes until then.
         let (mut due, mut cost) = (None, Duration::ZERO);
@@ -137,17 +137,17 @@ impl Exchange {
                 }
                 told = watch.next() => match told {
                     Some(Watched::Set((service, Some((addresses, pool))))) => {
-                        is_changed |= services.insert(service.clone());
+                        services.insert(service.clone());
                         self.note(service, addresses, pool);
                     }
                     // It wants no address.
                     Some(Watched::Set((service, None))) => {
-                        is_changed |= services.remove(&service);
+                        services.remove(&service);
                         self.own.remove(&service);
                     }
                     Some(Watched::Gone { namespace, name, .. }) => {
                         let service = ServiceKey::new(namespace, name);
-                        is_changed |= services.remove(&service);
+                        services.remove(&service);
                         self.own.remove(&service);
                     }
                     Some(Watched::Synced) => {
@@ -156,7 +156,7 @@ impl Exchange {
                     }
                     _ => {}
                 },
-                Some(told) = news.recv() => is_changed |= self.hear(told),
+                Some(told) = news.recv() => self.hear(told),
             }
             if !is_synced || due.is_some() {
                 continue;
@@ -168,17 +168,13 @@ impl Exchange {
             let began = Instant::now();
             self.settle_agreed();
             self.tell();
+            // Alone, nobody is of another mind.
             let is_alone = self.others.is_empty() && self.avoided.values().all(Vec::is_empty);
-            if is_alone {
-                is_changed = false;
-                cost = began.elapsed();
-                continue;
-            }
-            let counts = self.counts();
-            if !changes(&self.own, &services, &counts).is_empty() {
-                return;
-            }
-            if std::mem::take(&mut is_changed) {
+            if !is_alone {
+                let counts = self.counts();
+                if !changes(&self.own, &services, &counts).is_empty() {
+                    return;
+                }
                 self.avoid(&services, &counts).await;
             }
             cost = began.elapsed();
@@ -211,15 +207,11 @@ impl Exchange {
         }
     }
 
-    /// Whether what others hold has changed.
-    fn hear(&mut self, news: News) -> bool {
+    fn hear(&mut self, news: News) {
         match news {
-            News::Records(name, records) => {
-                let holds = read(&records);
-                self.others.insert(name, holds.clone()).as_ref() != Some(&holds)
-            }
-            News::Happened(Event::Down { name, .. }) => self.others.remove(&name).is_some(),
-            _ => false,
+            News::Records(name, records) => drop(self.others.insert(name, read(&records))),
+            News::Happened(Event::Down { name, .. }) => drop(self.others.remove(&name)),
+            _ => {}
         }
     }
 
@@ -257,10 +249,6 @@ impl Exchange {
 
     /// What counts of all that hosts hold.
     fn counts(&self) -> Holds {
-        if self.others.is_empty() {
-            // Nobody is of another mind.
-            return self.own.clone();
-        }
         let mut hosts = self.others.clone();
         hosts.insert(self.host.clone(), self.own.clone());
         merge(&hosts)
