@@ -5,6 +5,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use lbcore::ownership::Interface;
@@ -293,4 +294,10 @@ fn who_was_taken_for_dead_tells_that_two_answered_and_who_stood_still_did_not_an
         tell(told(None));
         epoch += 1;
     }
+    // That they did not hear each other once is long ago.
+    tell(Change::Time(Duration::from_mins(1)));
+    tell(Change::TakenForDead);
+    tell(told(Some(epoch + 1)));
+    let effects = tell(Change::Joined);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Overlap { .. })), "{effects:?}");
 }

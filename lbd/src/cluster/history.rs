@@ -140,9 +140,6 @@ pub(super) fn lines(tenures: &[TenureView], width: Option<usize>) -> Vec<String>
 
 #[cfg(test)]
 mod tests {
-    use lbcore::ownership::claims::Cause;
-    use lbk8s::speaker::view::{Reason, Why};
-
     use super::*;
 
     fn explained(tenures: &[(i64, Option<&str>, u64)]) -> AddressExplained {
@@ -176,12 +173,5 @@ mod tests {
         let ended = explained(&[(6, Some("b"), 2), (9, None, 0)]);
         assert_eq!(owners(std::slice::from_ref(&ended)), [name("b"), None]);
         assert_eq!(owners(&[one, ended]), [name("a"), name("b")], "one of them hears an owner");
-    }
-
-    #[test]
-    fn a_reason_has_a_stable_word() {
-        let cause = Reason::Known(Cause::Died { node: "n1".to_owned() });
-        let why = Why { cause, text: String::new() };
-        assert_eq!(why.cause.word(), "Died");
     }
 }

@@ -234,6 +234,9 @@ impl Speaker {
         if let Some(team) = &mut self.team {
             team.was_away |= team.joined;
             team.joined = false;
+            // What was before, and is over, is none of this.
+            let now = team.now;
+            team.apart.retain(|_, (_, until)| until.is_none_or(|until| until >= now));
             // Until now it answered, and they did not hear it.
             for name in &team.alive {
                 team.apart.entry(name.clone()).or_insert((team.now, Some(team.now + REUNION)));
