@@ -18,9 +18,20 @@ use tokio::task::LocalSet;
 use crate::LabError;
 
 /// A test: a name that states a fact, and the future that shows it.
-#[derive(Debug)]
 pub struct Case {
-    trial: Trial,
+    name: String,
+    /// Why it cannot hold yet.
+    not_yet: Option<String>,
+    run: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case")
+            .field("name", &self.name)
+            .field("not_yet", &self.not_yet)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Case {
@@ -34,14 +45,28 @@ impl Case {
             let result = in_own_namespace(body)?;
             result.map_err(|error| Failed::from(error.to_string()))
         };
-        Self { trial: Trial::test(name, run) }
+        Self { name: name.to_owned(), not_yet: None, run: Box::new(run) }
     }
 
-    /// The same, but it cannot hold yet: it is listed with the reason, and runs only when ignored ones are asked for
+    /// Marks a test that cannot hold yet: it is listed with the reason, and runs only when ignored ones are asked for
     /// (`--ignored`).
     #[must_use]
     pub fn not_yet(self, why: &str) -> Self {
-        Self { trial: self.trial.with_kind(format!("not yet: {why}")).with_ignored_flag(true) }
+        Self { not_yet: Some(why.to_owned()), ..self }
+    }
+
+    /// Names the module of a test, as libtest does: `module::name`.
+    #[must_use]
+    pub fn of(self, module: &str) -> Self {
+        Self { name: format!("{module}::{}", self.name), ..self }
+    }
+
+    fn into_trial(self) -> Trial {
+        let trial = Trial::test(self.name, self.run);
+        match self.not_yet {
+            Some(why) => trial.with_kind(format!("not yet: {why}")).with_ignored_flag(true),
+            None => trial,
+        }
     }
 }
 
@@ -78,7 +103,11 @@ impl<T: 'static> Shared<T> {
     #[must_use]
     pub fn case(self: &Arc<Self>, name: &str, body: Body<T>) -> Case {
         let shared = Arc::clone(self);
-        Case { trial: Trial::test(name, move || shared.run(body).map_err(Failed::from)) }
+        Case {
+            name: name.to_owned(),
+            not_yet: None,
+            run: Box::new(move || shared.run(body).map_err(Failed::from)),
+        }
     }
 
     fn run(&self, body: Body<T>) -> Result<(), String> {
@@ -139,7 +168,7 @@ fn in_own_namespace<F: Future>(body: impl FnOnce() -> F) -> Result<F::Output, Fa
 pub fn main(cases: impl FnOnce() -> Vec<Case>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     if arguments.list {
-        return libtest_mimic::run(&arguments, cases().into_iter().map(|case| case.trial).collect())
+        return libtest_mimic::run(&arguments, cases().into_iter().map(Case::into_trial).collect())
             .exit_code();
     }
     if let Err(error) = crate::sandbox::enter() {
@@ -149,5 +178,5 @@ pub fn main(cases: impl FnOnce() -> Vec<Case>) -> ExitCode {
     // Each test runs on a thread that enters a namespace and ends: never on the main thread, and not many at a
     // time, so that a busy machine does not turn waiting into failing.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(2).max(2));
-    libtest_mimic::run(&arguments, cases().into_iter().map(|case| case.trial).collect()).exit_code()
+    libtest_mimic::run(&arguments, cases().into_iter().map(Case::into_trial).collect()).exit_code()
 }
