@@ -11,63 +11,21 @@ pub mod bare;
 pub mod baseline;
 pub mod cluster;
 pub mod failover;
+mod figure;
 pub mod figures;
 pub mod packet;
 pub mod process;
 pub mod program;
 pub mod site;
+pub mod table;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::task::LocalSet;
 
+pub use crate::figure::{Figure, Target, Verdict};
 use crate::site::Site;
-
-/// One promise, measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Figure {
-    /// What was measured.
-    pub figure: String,
-    /// What came out, in `unit`.
-    pub value: f64,
-    /// The unit of `value` and of the baseline.
-    pub unit: &'static str,
-    /// What is aimed at, in words.
-    pub target: &'static str,
-    /// What it is compared with, measured in the same run: what that is, and its value in `unit`.
-    pub baseline: Option<(String, f64)>,
-    /// What else is to be known of the same measurement, in `unit`: no baseline.
-    pub also: Option<(String, f64)>,
-}
-
-impl Figure {
-    /// A figure without a baseline.
-    #[must_use]
-    pub fn new(figure: impl Into<String>, value: f64, unit: &'static str, target: &'static str) -> Self {
-        Self { figure: figure.into(), value, unit, target, baseline: None, also: None }
-    }
-
-    /// The same beside a baseline.
-    #[must_use]
-    pub fn beside(self, what: impl Into<String>, value: f64) -> Self {
-        Self { baseline: Some((what.into(), value)), ..self }
-    }
-
-    /// The same with something else of the same measurement, as the longest of many beside their median.
-    #[must_use]
-    pub fn and(self, what: impl Into<String>, value: f64) -> Self {
-        Self { also: Some((what.into(), value)), ..self }
-    }
-
-    /// The baseline's value by ours: above 1 where ours is the smaller one. Nothing is so many times zero.
-    #[must_use]
-    pub fn ratio(&self) -> Option<f64> {
-        let ratio = self.baseline.as_ref().map(|(_, baseline)| baseline / self.value);
-        ratio.filter(|ratio| ratio.is_finite())
-    }
-}
 
 /// What can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

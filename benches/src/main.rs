@@ -1,4 +1,5 @@
-//! `cargo run --release -p benches -- report [--json]`, and `-- cluster --kubeconfig FILE` for a cluster's figures.
+//! `cargo run --release -p benches -- report [--json] [--strict]`, and `-- cluster --kubeconfig FILE` for a cluster's
+//! figures.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use benches::asker::Asker;
 use benches::cluster::{self, Plan, Server};
 use benches::site::Result;
+use benches::table::{self, Verdicts};
 use benches::{Figure, Group, failover};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -16,9 +18,18 @@ use tokio::task::LocalSet;
 /// What this project promises in figures, measured on this machine.
 #[derive(Debug, Parser)]
 struct Cli {
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Exit with code 3 if a target is missed or could not be measured
+    #[arg(long, global = true)]
+    strict: bool,
     #[command(subcommand)]
     command: Command,
 }
+
+/// The exit code of `--strict` when a target is not met.
+const MISSED: u8 = 3;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -27,9 +38,6 @@ enum Command {
         /// Measure only these
         #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
         only: Vec<Group>,
-        /// Print one JSON object a line
-        #[arg(long)]
-        json: bool,
     },
     /// Measure what happens when the owner of an address fails or gives it up, and what it costs to notice
     Failover {
@@ -49,9 +57,6 @@ enum Command {
         /// Measure only these
         #[arg(long, value_name = "PARTS", value_delimiter = ',')]
         only: Vec<failover::Part>,
-        /// Print one JSON object a line
-        #[arg(long)]
-        json: bool,
     },
     /// Measure how soon services have addresses in a cluster where `lbd controller` runs
     Cluster(ClusterArguments),
@@ -77,27 +82,29 @@ struct ClusterArguments {
     /// Ask by ARP too, out of this interface of this host: the LAN must be one that a speaker announces on
     #[arg(long, value_name = "NAME")]
     arp_interface: Option<String>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 fn main() -> ExitCode {
-    let (measured, json) = match Cli::parse().command {
-        Command::Report { only, json } => {
+    let cli = Cli::parse();
+    let mut printer = Printer { json: cli.json, verdicts: Verdicts::default() };
+    let measured = match cli.command {
+        Command::Report { only } => {
             let groups = if only.is_empty() { benches::all() } else { only };
             // No thread exists yet: some figures are taken in network namespaces.
-            (lblab::sandbox::enter().map_err(Into::into).and_then(|()| benches::measure(&groups)), json)
+            lblab::sandbox::enter()
+                .map_err(Into::into)
+                .and_then(|()| benches::measure(&groups))
+                .and_then(|figures| printer.print(&figures))
         }
-        Command::Failover { nodes, runs, heartbeat, loss_minutes, only, json } => {
+        Command::Failover { nodes, runs, heartbeat, loss_minutes, only } => {
             let parts = if only.is_empty() { failover::Part::value_variants().to_vec() } else { only };
             let plan = failover::Plan { nodes, runs, heartbeat, loss_minutes, parts };
-            let measured = lblab::sandbox::enter().map_err(Into::into);
-            (measured.and_then(|()| failing_over(&plan, json)).map(|()| Vec::new()), json)
+            lblab::sandbox::enter().map_err(Into::into).and_then(|()| failing_over(&plan, &mut printer))
         }
-        Command::Cluster(arguments) => (in_cluster(&arguments), arguments.json),
+        Command::Cluster(arguments) => in_cluster(&arguments).and_then(|figures| printer.print(&figures)),
     };
-    match measured.and_then(|figures| Ok(print(&figures, json)?)) {
+    match measured.and_then(|()| printer.finish()) {
+        Ok(()) if cli.strict && !printer.verdicts.all_met() => ExitCode::from(MISSED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "report: {error}");
@@ -106,17 +113,38 @@ fn main() -> ExitCode {
     }
 }
 
-/// Each table is printed when it is there: all of it takes a while.
-fn failing_over(plan: &failover::Plan, json: bool) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tables = |figures: &[Figure]| {
-        print(figures, json)?;
-        if !json {
-            writeln!(io::stdout())?;
+/// Prints tables, each as soon as it is measured, and counts the verdicts.
+struct Printer {
+    json: bool,
+    verdicts: Verdicts,
+}
+
+impl Printer {
+    fn print(&mut self, figures: &[Figure]) -> Result<()> {
+        self.verdicts.add(figures);
+        let mut out = io::stdout().lock();
+        if self.json {
+            return Ok(table::print_json(&mut out, figures)?);
         }
-        Ok(())
-    };
-    LocalSet::new().block_on(&runtime, failover::measure(plan, tables))
+        if cfg!(debug_assertions) {
+            writeln!(out, "This is a debug build; for figures that count use --release.\n")?;
+        }
+        table::print_table(&mut out, figures)?;
+        Ok(writeln!(out)?)
+    }
+
+    /// Prints the summary; with `--json` to standard error, so that standard output holds figures only.
+    fn finish(&self) -> Result<()> {
+        if self.json {
+            return Ok(self.verdicts.print(&mut io::stderr().lock())?);
+        }
+        Ok(self.verdicts.print(&mut io::stdout().lock())?)
+    }
+}
+
+fn failing_over(plan: &failover::Plan, printer: &mut Printer) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, failover::measure(plan, |figures| printer.print(figures)))
 }
 
 fn in_cluster(arguments: &ClusterArguments) -> Result<Vec<Figure>> {
@@ -137,49 +165,4 @@ async fn connect(kubeconfig: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
-}
-
-fn print(figures: &[Figure], json: bool) -> io::Result<()> {
-    if figures.is_empty() {
-        return Ok(());
-    }
-    let mut out = io::stdout().lock();
-    if json {
-        for figure in figures {
-            writeln!(out, "{}", serde_json::to_string(figure).map_err(io::Error::other)?)?;
-        }
-        return Ok(());
-    }
-    if cfg!(debug_assertions) {
-        writeln!(out, "This is a debug build; for figures that count use --release.\n")?;
-    }
-    let rows = figures.iter().map(|figure| {
-        let value = format!("{} {}", rounded(figure.value), figure.unit);
-        let baseline = figure.baseline.as_ref().map_or(String::new(), |(what, value)| {
-            let times = figure.ratio().map(|ratio| format!(" ({} times ours)", rounded(ratio)));
-            format!("{what}: {} {}{}", rounded(*value), figure.unit, times.unwrap_or_default())
-        });
-        let also =
-            figure.also.as_ref().map(|(what, value)| format!("{what}: {} {}", rounded(*value), figure.unit));
-        let beside = also.map_or(baseline, |also| also.trim_end().to_owned());
-        [figure.figure.clone(), value, figure.target.to_owned(), beside]
-    });
-    let header = ["figure", "value", "target", "baseline in the same run"].map(str::to_owned);
-    let table: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
-    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    for [figure, value, target, baseline] in &table {
-        let [a, b, c] = widths;
-        writeln!(out, "{figure:<a$}  {value:>b$}  {target:<c$}  {baseline}")?;
-    }
-    Ok(())
-}
-
-/// Three digits that count, as people read them.
-fn rounded(value: f64) -> String {
-    match value.abs() {
-        large if large >= 100.0 => format!("{value:.0}"),
-        middle if middle >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
 }

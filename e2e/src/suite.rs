@@ -60,7 +60,6 @@ async fn tidied(cluster: &mut Cluster, body: Body) -> std::result::Result<(), St
 }
 
 fn main(kind: Kind, runs: impl Fn(Case) -> suite::Case) -> ExitCode {
-    // Before any namespace is entered: cargo may want the network.
     let built = lbd();
     suite::main(|| {
         let cases = cases::all().into_iter().filter(|case| case.only.is_none_or(|only| only == kind));

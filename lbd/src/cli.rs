@@ -30,7 +30,7 @@ use crate::exit::{EXIT_CODES, Outcome};
 /// A Service of type LoadBalancer gets an address out of your own ranges, and one node answers ARP and NDP for
 /// it. lbd reads the objects and annotations of MetalLB's layer-2 mode as they are.
 #[derive(Debug, Parser)]
-#[command(name = "lbd", disable_version_flag = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "lbd", disable_version_flag = true, after_help = format!("{}\n\n{EXIT_CODES}", examples()))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -50,10 +50,19 @@ impl Cli {
 /// How a plugin is called that kubectl finds as `kubectl lb`.
 const PLUGIN: &str = "kubectl-lb";
 
+/// The end of `lbd --help`.
+fn examples() -> String {
+    let demo = match cfg!(feature = "demo") {
+        true => {
+            "  lbd demo                                  see the whole story, without root and without a cluster\n"
+        }
+        false => "",
+    };
+    format!("Begin with:\n{demo}{EXAMPLES}")
+}
+
 const EXAMPLES: &str = "\
-Begin with:
-  lbd demo                                  see the whole story, without root and without a cluster
-  lbd run --manifests pool.yaml services/   serve Services from files on this host
+\x20 lbd run --manifests pool.yaml services/   serve Services from files on this host
   lbd plan -f pool.yaml -f services/        what every Service would get, and why, offline
   lbd check -f pool.yaml                    what is wrong with manifests, offline
   lbd whohas 192.168.3.253                  who answers for an address on the LAN
@@ -66,6 +75,7 @@ Installed as kubectl-lb it is a plugin of kubectl: kubectl lb status";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the whole story on a LAN of namespaces on this machine; changes nothing outside of them
+    #[cfg(feature = "demo")]
     Demo(DemoArguments),
     /// Serve the Services of manifest files on this host, without a cluster
     Run(RunArguments),
@@ -206,6 +216,7 @@ pub(crate) struct ManArguments {
     pub(crate) folder: PathBuf,
 }
 
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Print one JSON object a line: each step with what the client saw, and last `{"done":true,...}`

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lbk8s::store::{AccessError, KeepError};
+#[cfg(feature = "demo")]
 use lblab::LabError;
 use lbnet::StartError;
 use lbnet::membership::carrier::CarrierError;
@@ -18,6 +19,7 @@ use crate::columns::harmless;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The laboratory could not be built.
+    #[cfg(feature = "demo")]
     #[error(transparent)]
     Lab(#[from] LabError),
     /// Answering could not start.
@@ -91,6 +93,7 @@ pub(crate) enum Failure {
     #[error("addresses cannot be spread evenly: {0}")]
     Rebalance(String),
     /// The demo saw something else than it should.
+    #[cfg(feature = "demo")]
     #[error("the demo failed at step {step}: {why}")]
     Demo {
         /// The number of the step.
@@ -144,6 +147,7 @@ pub(crate) enum Failure {
     #[error("more than one station answers")]
     SeveralAnswer,
     /// Stopped from outside before the work was done.
+    #[cfg(feature = "demo")]
     #[error("interrupted")]
     Interrupted,
     /// Reading or writing failed.
@@ -175,11 +179,13 @@ Exit codes:
 pub(crate) fn report(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     let code = match &failure {
-        Failure::Lab(LabError::Forbidden { .. })
-        | Failure::Start(StartError::Socket(OpenError::NotPermitted(_)))
+        #[cfg(feature = "demo")]
+        Failure::Lab(LabError::Forbidden { .. }) => 3,
+        Failure::Start(StartError::Socket(OpenError::NotPermitted(_)))
         | Failure::Ask(AskError::Open { error: OpenError::NotPermitted(_), .. }) => 3,
         Failure::Unprotected(_) | Failure::WithoutCluster => 2,
         Failure::SeveralAnswer => return ExitCode::from(4),
+        #[cfg(feature = "demo")]
         Failure::Interrupted => 130,
         Failure::Found | Failure::NobodyAnswers => return ExitCode::FAILURE,
         // Whoever read our output has gone: the work is not done, and nobody is left to be told.

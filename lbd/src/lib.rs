@@ -2,6 +2,9 @@
 //!
 //! This is the thin end: arguments, wiring, output and exit codes. What is decided, is decided in `lbcore`;
 //! what is watched and written, in `lbk8s`; what goes over the wire, in `lbnet`.
+//!
+//! The program is [`main`] alone. It is a library so that the end-to-end tests have the same `lbd` as a program of their
+//! own package, which cargo builds with them and with the same features.
 
 mod attention;
 mod cli;
@@ -9,6 +12,7 @@ mod client;
 mod cluster;
 mod columns;
 mod controller;
+#[cfg(feature = "demo")]
 mod demo;
 mod drain;
 mod exit;
@@ -30,10 +34,14 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 
-fn main() -> ExitCode {
+/// Runs the command that the arguments of this process name, and returns its exit code.
+///
+/// Call it before any thread is started: the demo enters namespaces of its own, which a process with threads cannot.
+#[must_use]
+pub fn main() -> ExitCode {
     let cli = Cli::from_arguments();
-    // No thread exists yet: the demo enters namespaces of its own, which a process with threads cannot.
     let result = match cli.command {
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Controller(arguments) => controller::main(arguments),

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use super::{Measuring, ms};
-use crate::{Figure, percentile};
+use crate::{Figure, Target, percentile};
 
 /// With so many present a real server has a target: a fifth and a twentieth of what MetalLB 0.16 takes on the same one
 /// with 3,200 present, 63 and 1,563 ms.
 const MANY: usize = 3_000;
-const MEDIAN: &str = "at most 12.6";
-const P99: &str = "at most 78";
+const MEDIAN: Target = Target::AtMost(12.6);
+const P99: Target = Target::AtMost(78.0);
+
+/// With more Services present an assignment takes no longer, by what the API server alone takes longer. (Without that
+/// baseline it cannot be told apart.)
+const GROWTH: Target = Target::AtMostTimes(1.25);
 
 /// A time with the fewest present, and what the server alone took.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +35,7 @@ impl Measuring<'_> {
         for (share, name, target) in [(50, "median", MEDIAN), (99, "p99", P99)] {
             let what = format!("{what}, {name}");
             let value = ms(percentile(taken.to_vec(), share));
-            let target = if self.real && present == MANY { target } else { "" };
+            let target = if self.real && present == MANY { target } else { Target::None };
             let figure = Figure::new(format!("{what}, {present} present ({})", self.on), value, "ms", target);
             let bare = beside.map(|(_, took)| ms(percentile(took.to_vec(), share)));
             self.figures.push(match beside.zip(bare) {
@@ -42,7 +46,7 @@ impl Measuring<'_> {
             if fewest.present != present {
                 let name =
                     format!("{what}, {present} present, by that with {} ({})", fewest.present, self.on);
-                let figure = Figure::new(name, value / fewest.value, "times", "does not grow");
+                let figure = Figure::new(name, value / fewest.value, "times", GROWTH);
                 // What the server alone takes grows too, and nobody is faster than that.
                 self.figures.push(match bare.zip(fewest.bare) {
                     Some((now, then)) => figure.beside("the server alone", now / then),
@@ -57,7 +61,7 @@ impl Measuring<'_> {
         if let (Some(before), Some(now)) = (before, self.written()) {
             let name = format!("status writes for each address, {given} {how} ({})", self.on);
             let each = (now - before) as f64 / given as f64;
-            self.figures.push(Figure::new(name, each, "", "exactly 1"));
+            self.figures.push(Figure::new(name, each, "", Target::Exactly(1.0)));
         }
     }
 }

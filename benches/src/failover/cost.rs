@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
-use super::count;
-use crate::Figure;
+use super::{count, per_second};
 use crate::process::cpu_time_of;
 use crate::site::Result;
+use crate::{Figure, Target};
 
 /// So long it is looked at.
 const LOOK: Duration = Duration::from_secs(20);
@@ -36,14 +36,14 @@ pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
         let most = each.iter().copied().fold(0.0, f64::max);
         Figure::new(format!("{name}: {what}, mean of all"), mean, unit, target).and("the most", most)
     };
+    // Heartbeats to a few monitors and their acknowledgements: no more of them however many nodes there are.
+    let datagrams = Target::AtMost(per_second(50.0, cluster.heartbeat));
     let whole = |number: u64| count(usize::try_from(number).unwrap_or(usize::MAX));
     Ok(vec![
-        figure("members' datagrams that a node sends", "/s", "constant with nodes", &|it| {
-            whole(it.datagrams)
-        }),
-        figure("frames that a node sends, all in all", "/s", "", &|it| whole(it.frames)),
-        figure("bytes that a node sends, all in all", "B/s", "", &|it| whole(it.bytes)),
-        figure("processor time of a speaker", "ms/s", "", &|it| it.cpu.as_secs_f64() * 1e3),
+        figure("members' datagrams that a node sends", "/s", datagrams, &|it| whole(it.datagrams)),
+        figure("frames that a node sends, all in all", "/s", Target::None, &|it| whole(it.frames)),
+        figure("bytes that a node sends, all in all", "B/s", Target::None, &|it| whole(it.bytes)),
+        figure("processor time of a speaker", "ms/s", Target::None, &|it| it.cpu.as_secs_f64() * 1e3),
     ])
 }
 

@@ -12,7 +12,7 @@ use super::event::Event;
 use super::objects::{ECHO, HTTP, VIP};
 use super::{count, ms};
 use crate::site::Result;
-use crate::{Figure, median, percentile};
+use crate::{Figure, Target, median, percentile};
 
 /// New connections through the neighbour cache of the client's kernel: one that brings nothing for so long has failed for
 /// whoever waits for it, long before the kernel sends its SYN once more.
@@ -76,18 +76,19 @@ async fn once(cluster: &mut Cluster, event: Event) -> Result<Seen> {
 
 fn figures(event: Event, nodes: usize, heartbeat: u64, seen: &[Seen]) -> Vec<Figure> {
     let name = format!("{}, {nodes} nodes, heartbeat {heartbeat} ms", event.name());
-    let (target, none) = match event.is_planned() {
-        true => ("at most one question", "none"),
-        false if heartbeat <= 20 => ("median at most 150 ms", ""),
-        false => ("median at most 500 ms, longest 1 s", ""),
+    let target = match event.is_planned() {
+        // The questions that were not answered are counted below.
+        true => Target::None,
+        false if heartbeat <= 20 => Target::AtMost(150.0),
+        false => Target::AtMostBoth(500.0, 1_000.0),
     };
     let times = |what: &str, target, times: Vec<Duration>| {
         let name = format!("{name}: {what}, median of {}", times.len());
         let longest = ms(percentile(times.clone(), 100));
         Figure::new(name, ms(median(times)), "ms", target).and("the longest", longest)
     };
-    let all = |what: &str, of: &str, number: usize, among: usize| {
-        Figure::new(format!("{name}: {what}"), count(number), "", none)
+    let all = |what: &str, of: &str, number: usize, among: usize, target| {
+        Figure::new(format!("{name}: {what}"), count(number), "", target)
             .and(format!("of so many {of}"), count(among))
     };
     let gap = |seen: &Seen| seen.story.longest_gap().map(|(gap, _)| gap).unwrap_or_default();
@@ -101,10 +102,10 @@ fn figures(event: Event, nodes: usize, heartbeat: u64, seen: &[Seen]) -> Vec<Fig
     ];
     if event.is_planned() {
         let overlaps = seen.iter().map(|it| it.story.longest_overlap()).collect();
-        figures.push(times("two MACs answer", "at most 100 ms", overlaps));
+        figures.push(times("two MACs answer", Target::AtMost(100.0), overlaps));
         let asked = seen.iter().map(|it| it.story.asked.len()).sum();
         let unanswered = seen.iter().map(|it| it.story.unanswered()).sum();
-        figures.push(all("ARP questions unanswered", "questions", unanswered, asked));
+        figures.push(all("ARP questions unanswered", "questions", unanswered, asked, Target::Exactly(0.0)));
         let begun = seen.iter().map(|it| it.attempts.0.len()).sum();
         let failed = seen.iter().map(|it| it.attempts.failed().count()).sum();
         figures.push(all(
@@ -112,6 +113,8 @@ fn figures(event: Event, nodes: usize, heartbeat: u64, seen: &[Seen]) -> Vec<Fig
             "connections",
             failed,
             begun,
+            // The new node does not know a connection that was being opened in the moment of a move.
+            Target::AtMost(count(seen.len())),
         ));
     }
     figures.extend(established(&name, seen));
@@ -132,13 +135,13 @@ fn established(name: &str, seen: &[Seen]) -> Vec<Figure> {
     let kept = lives().filter(goes_on).count();
     let number = |what: &str, number| {
         let name = format!("{name}: established connections {what}");
-        Figure::new(name, count(number), "", "").and("of so many", count(of))
+        Figure::new(name, count(number), "", Target::None).and("of so many", count(of))
     };
     let mut figures = vec![number("that go on", kept), number("that were reset", told.len())];
     if !told.is_empty() {
         let longest = ms(percentile(told.clone(), 100));
         let name = format!("{name}: until the client of a reset one knows, median");
-        figures.push(Figure::new(name, ms(median(told)), "ms", "").and("the longest", longest));
+        figures.push(Figure::new(name, ms(median(told)), "ms", Target::None).and("the longest", longest));
     }
     figures
 }

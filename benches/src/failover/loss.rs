@@ -8,8 +8,8 @@ use lblab::client::{Asking, who_has};
 use super::cluster::Cluster;
 use super::objects::VIP;
 use super::{count, simulated};
-use crate::Figure;
 use crate::site::Result;
+use crate::{Figure, Target};
 
 /// Services beside the one that is watched, so that every node answers for some.
 const SERVICES: usize = 30;
@@ -37,6 +37,7 @@ pub(super) async fn measure(cluster: &mut Cluster, time: Duration) -> Result<Vec
     );
     cluster.more_services(SERVICES).await?;
     let owner = cluster.settled().await?;
+    let none = Target::Exactly(0.0);
     let mut figures = match lossy(cluster, true).await {
         Ok(()) => {
             let (deaths, taken) = (cluster.said(DEATH), cluster.said(TAKEN));
@@ -51,20 +52,15 @@ pub(super) async fn measure(cluster: &mut Cluster, time: Duration) -> Result<Vec
             let (deaths, taken) = (cluster.said(DEATH) - deaths, cluster.said(TAKEN) - taken);
             lossy(cluster, false).await?;
             vec![
-                Figure::new(format!("{name}: living speakers taken to be dead"), count(deaths), "", "none"),
-                Figure::new(format!("{name}: addresses that moved"), count(taken), "", "none"),
-                Figure::new(
-                    format!("{name}: looks at which another node answered"),
-                    count(moves),
-                    "",
-                    "none",
-                ),
+                Figure::new(format!("{name}: living speakers taken to be dead"), count(deaths), "", none),
+                Figure::new(format!("{name}: addresses that moved"), count(taken), "", none),
+                Figure::new(format!("{name}: looks at which another node answered"), count(moves), "", none),
             ]
         }
         Err(error) => {
             let why =
                 format!("loss in namespaces is left out ({error}); it needs nft: Debian's package nftables");
-            vec![Figure::new(why, f64::NAN, "", "none")]
+            vec![Figure::new(why, f64::NAN, "", none)]
         }
     };
     figures.extend(simulated::loss(Duration::from_millis(cluster.heartbeat)));

@@ -98,3 +98,8 @@ fn ms(time: Duration) -> f64 {
 fn count(number: usize) -> f64 {
     number as f64
 }
+
+/// A rate at the default heartbeat of 100 ms, at this one of so many milliseconds.
+fn per_second(by_default: f64, heartbeat: u64) -> f64 {
+    by_default * 100.0 / count(usize::try_from(heartbeat.max(1)).unwrap_or(usize::MAX))
+}

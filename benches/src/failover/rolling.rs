@@ -10,9 +10,9 @@ use super::cluster::{Cluster, PATIENCE};
 use super::gaps::CONNECTING;
 use super::objects::VIP;
 use super::{count, ms};
-use crate::Figure;
 use crate::program::Lbd;
 use crate::site::Result;
+use crate::{Figure, Target};
 
 pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
     cluster.start_afresh().await?;
@@ -34,7 +34,8 @@ pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
         format!("rolling restart of {} nodes, heartbeat {} ms", cluster.nodes.len(), cluster.heartbeat);
     let gap = story.longest_gap().map(|(gap, _)| gap).unwrap_or_default();
     let numbered = |what: &str, number: usize, of: usize| {
-        Figure::new(format!("{name}: {what}"), count(number), "", "none").and("of so many", count(of))
+        Figure::new(format!("{name}: {what}"), count(number), "", Target::Exactly(0.0))
+            .and("of so many", count(of))
     };
     let timed =
         |what: &str, time: Duration, target| Figure::new(format!("{name}: {what}"), ms(time), "ms", target);
@@ -42,11 +43,16 @@ pub(super) async fn measure(cluster: &mut Cluster) -> Result<Vec<Figure>> {
     Ok(vec![
         numbered("ARP questions unanswered", story.unanswered(), story.asked.len()),
         numbered("new TCP connections failed", attempts.failed().count(), attempts.0.len()),
-        timed("longest without an answer by ARP", gap, ""),
-        timed("longest without a new TCP connection", attempts.longest_gap(), ""),
-        timed("longest in which two MACs answer", story.longest_overlap(), "at most 100 ms"),
-        timed("longest from SIGTERM to the end of a process", longest, ""),
-        Figure::new(format!("{name}: answers by another MAC than the one before"), count(moves), "", ""),
+        timed("longest without an answer by ARP", gap, Target::None),
+        timed("longest without a new TCP connection", attempts.longest_gap(), Target::None),
+        timed("longest in which two MACs answer", story.longest_overlap(), Target::AtMost(100.0)),
+        timed("longest from SIGTERM to the end of a process", longest, Target::None),
+        Figure::new(
+            format!("{name}: answers by another MAC than the one before"),
+            count(moves),
+            "",
+            Target::None,
+        ),
     ])
 }
 

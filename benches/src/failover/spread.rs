@@ -8,8 +8,8 @@ use lblab::simulated::Place;
 
 use super::count;
 use super::speaking::Speakers;
-use crate::Figure;
 use crate::site::Result;
+use crate::{Figure, Target};
 
 const NODES: usize = 10;
 const ADDRESSES: u16 = 1000;
@@ -18,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(5);
 /// For so long an address may go to a node that starts, so that nodes which start one after another share them.
 const SETTLED: Duration = Duration::from_secs(61);
-const TARGET: &str = "at most 1.25";
+const TARGET: Target = Target::AtMost(1.25);
 
 type Owners = BTreeMap<IpAddr, Place>;
 
@@ -64,7 +64,7 @@ fn comes_and_goes(speakers: &mut Speakers, before: &Owners) -> Result<Vec<Figure
             "1,000 addresses, a node is lost: moved from others than that",
             count(needless),
             "",
-            "none",
+            Target::Exactly(0.0),
         )
         .and("moved from it, as they must", count(had)),
     ];
@@ -75,7 +75,8 @@ fn comes_and_goes(speakers: &mut Speakers, before: &Owners) -> Result<Vec<Figure
         "1,000 addresses, it comes back: moved",
         count(moved(&after, &back).count()),
         "",
-        "none: it takes nothing back",
+        // It takes nothing back.
+        Target::Exactly(0.0),
     ));
     speakers.run(SETTLED);
     speakers.add_nodes([NODES])?;
@@ -86,7 +87,8 @@ fn comes_and_goes(speakers: &mut Speakers, before: &Owners) -> Result<Vec<Figure
         "1,000 addresses, an eleventh node is added: moved",
         count(moved(&back, &more).count()),
         "",
-        "none: an address stays where it is",
+        // An address stays where it is.
+        Target::Exactly(0.0),
     ));
     Ok(figures)
 }

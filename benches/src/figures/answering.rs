@@ -12,7 +12,7 @@ use lbnet::{ArpFrame, MacAddr, Responder, Solicitation};
 use super::cluster::reconcile;
 use crate::baseline::LinearWalk;
 use crate::site::Result;
-use crate::{Figure, nanoseconds_each, percentile};
+use crate::{Figure, Target, nanoseconds_each, percentile};
 
 /// The interface that answers.
 pub const PORT: Port = Port { index: 2, mac: MacAddr(2, 0, 0, 0, 0, 1) };
@@ -174,7 +174,7 @@ fn beside_reconciling() -> Result<Vec<Figure>> {
     let row = |what, share| {
         let name =
             format!("one answer while 10,000 services reconcile beside it, {what}, a clock's look in it");
-        Figure::new(name, nanoseconds(&busy, share), "ns", "as without them")
+        Figure::new(name, nanoseconds(&busy, share), "ns", Target::AtMostTimes(1.25))
             .beside("without them", nanoseconds(&quiet, share))
     };
     Ok(vec![row("median", 50), row("p99", 99)])
@@ -197,14 +197,19 @@ pub fn measure() -> Result<Vec<Figure>> {
             black_box(walk.answers(black_box(foreign(of))));
         });
         let row = |name: &str, value, walked| {
-            Figure::new(format!("{what}: {name}, 10,000 addresses"), value, "ns", "at most 150 ns")
+            Figure::new(format!("{what}: {name}, 10,000 addresses"), value, "ns", Target::AtMost(150.0))
                 .beside("linear walk, the test alone", walked)
         };
         figures.push(row("deciding and building one answer", ours.nanoseconds(), walked));
         figures.push(row("dropping a foreign question", dropped.nanoseconds(), walked_foreign));
         let allocations = [("answer", &mut ours), ("foreign question", &mut dropped)];
         figures.extend(allocations.map(|(each, asked)| {
-            Figure::new(format!("{what}: allocations for each {each}"), asked.allocations(), "", "none")
+            Figure::new(
+                format!("{what}: allocations for each {each}"),
+                asked.allocations(),
+                "",
+                Target::Exactly(0.0),
+            )
         }));
     }
     let mut echo = Asked::new(address, ping);
@@ -212,9 +217,14 @@ pub fn measure() -> Result<Vec<Figure>> {
         "ping: deciding and building one answer, 10,000 addresses",
         echo.nanoseconds(),
         "ns",
-        "",
+        Target::None,
     ));
-    figures.push(Figure::new("ping: allocations for each answer", echo.allocations(), "", "none"));
+    figures.push(Figure::new(
+        "ping: allocations for each answer",
+        echo.allocations(),
+        "",
+        Target::Exactly(0.0),
+    ));
     figures.extend(beside_reconciling()?);
     Ok(figures)
 }

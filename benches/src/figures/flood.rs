@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use lbnet::filter::Protocol;
 use lbnet::layer2::InterfaceSnapshot;
 
-use crate::Figure;
 use crate::asker::Asker;
 use crate::site::{Result, Site};
+use crate::{Figure, Target};
 
 const FLOOD: usize = 100_000;
 /// After so many of them one of the node's own addresses is asked for, and answered, so that none is lost on the way.
@@ -64,9 +64,9 @@ pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let contiguous = (0..10_000).map(|number| Ipv4Addr::from_bits(0x0a01_0000 + number));
     let scattered = |count| random().take(count).collect();
     let cases: [(_, BTreeSet<_>, _); 3] = [
-        ("10,000 addresses in a row", contiguous.collect(), "none"),
-        ("1,000 scattered addresses", scattered(1_000), "none"),
-        ("10,000 scattered addresses", scattered(10_000), ""),
+        ("10,000 addresses in a row", contiguous.collect(), Target::Exactly(0.0)),
+        ("1,000 scattered addresses", scattered(1_000), Target::Exactly(0.0)),
+        ("10,000 scattered addresses", scattered(10_000), Target::None),
     ];
     let mut figures = Vec::new();
     for (what, ours, target) in cases {

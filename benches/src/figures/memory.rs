@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::Figure;
 use crate::cluster::{Load, Seen, names};
 use crate::program::Served;
 use crate::site::{Result, Site};
+use crate::{Figure, Target};
 
 const SERVICES: usize = 10_000;
 /// How long it may take until everything is answered for, and what comes after that.
@@ -29,7 +29,7 @@ const REST: Duration = Duration::from_secs(3);
 /// The store refuses something, or one of the processes does not do its work.
 pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (count, target) in [(0, "under 20 MB"), (SERVICES, "under 80 MB")] {
+    for (count, target) in [(0, Target::AtMost(20.0)), (SERVICES, Target::AtMost(80.0))] {
         let served = Served::start().await?;
         let inside = served.inside();
         prepare(&inside, site, count).await?;
@@ -61,7 +61,7 @@ pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
         #[expect(clippy::cast_precision_loss, reason = "the count is small")]
         let written = (served.status_writes() - before) as f64 - 1.0;
         let name = format!("status writes of a restart with {count} services");
-        figures.push(Figure::new(name, written, "", "none"));
+        figures.push(Figure::new(name, written, "", Target::Exactly(0.0)));
     }
     Ok(figures)
 }

@@ -10,7 +10,7 @@ use crate::asker::{Asker, Heard};
 use crate::bare::{self, Bare};
 use crate::process::cpu_time;
 use crate::site::{OURS, Result, Site};
-use crate::{Figure, micros, percentile};
+use crate::{Figure, Target, micros, percentile};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 3, 253);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, 0xfd);
@@ -46,7 +46,7 @@ pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
         // Of a machine with more to do the quickest tenth tells most about those who answer.
         [("quickest tenth", 10), ("median", 50), ("p99", 99)].map(|(name, share)| {
             let of = |taken: &[Duration]| micros(percentile(taken.to_vec(), share));
-            let target = if share == 99 { "" } else { target };
+            let target = if share == 99 { Target::None } else { target };
             Figure::new(format!("{what} round trip over veth, {name}"), of(ours), "µs", target)
                 .beside(beside, of(other))
         })
@@ -54,9 +54,9 @@ pub async fn measure(site: &Site) -> Result<Vec<Figure>> {
     let loops = "a bare receive-and-send loop";
     let itself = "the kernel, for its own address";
     let mut figures = Vec::new();
-    figures.extend(row("ARP", (&ours, &bare), loops, "within 1.15 of the loop"));
-    figures.extend(row("ARP", (&ours, &kernel), itself, ""));
-    figures.extend(row("NDP", (&ours6, &kernel6), itself, ""));
+    figures.extend(row("ARP", (&ours, &bare), loops, Target::AtMostTimes(1.15)));
+    figures.extend(row("ARP", (&ours, &kernel), itself, Target::None));
+    figures.extend(row("NDP", (&ours6, &kernel6), itself, Target::None));
     figures.extend(sustained(site).await?);
     Ok(figures)
 }
@@ -114,9 +114,9 @@ async fn sustained(site: &Site) -> Result<[Figure; 2]> {
     let loops = "a bare receive-and-send loop";
     let rate = format!("ARP answers a second, {IN_FLIGHT} questions in flight");
     Ok([
-        Figure::new(rate, ours.per_second(), "/s", "at least those of the loop")
+        Figure::new(rate, ours.per_second(), "/s", Target::AtLeastTimes(1.0))
             .beside(loops, bare.per_second()),
-        Figure::new("the answering threads' CPU time for each of them", ours.cpu_each(), "µs", "")
+        Figure::new("the answering threads' CPU time for each of them", ours.cpu_each(), "µs", Target::None)
             .beside(loops, bare.cpu_each()),
     ])
 }

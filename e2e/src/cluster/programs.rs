@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 
@@ -28,40 +27,19 @@ impl Programs {
     }
 }
 
-/// The program: what `LBD` names, else what cargo builds.
+/// The program under test: what `LBD` names, else the one of this package, which cargo builds before its tests.
 ///
 /// # Errors
-/// Cargo cannot build it.
+/// The program is not there.
 pub fn lbd() -> Result<PathBuf> {
-    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    Ok(BUILT.get_or_init(|| build().map_err(|error| error.to_string())).clone()?)
-}
-
-fn build() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("LBD") {
         return Ok(PathBuf::from(named));
     }
-    // This program is in target/PROFILE/deps.
+    // A test is in target/PROFILE/deps, and the programs are in target/PROFILE.
     let own = std::env::current_exe()?;
-    let profile = own.parent().and_then(|deps| deps.parent()).ok_or("no folder of programs")?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "-p", "lbd"]);
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    // What cargo says of this package must not look like a change of the ones it builds.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    let status = cargo.status()?;
-    if status.success() {
-        Ok(profile.join("lbd"))
-    } else {
-        Err(format!("cargo build -p lbd: {status}").into())
-    }
+    let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join("lbd-under-test"));
+    let found = folders.find(|path| path.exists());
+    Ok(found.ok_or("lbd-under-test is not there: run this by cargo test, or name a program by LBD")?)
 }
 
 impl Cluster {

@@ -1,6 +1,6 @@
 //! The book's tables are made of the code, and its links and commands are tried: `docs/reference/`, `docs/SUMMARY.md`.
 //!
-//! `UPDATE_REFERENCE=1 cargo test -p lbd --bin lbd reference` writes the tables down; read the difference before keeping it.
+//! `UPDATE_REFERENCE=1 cargo test -p lbd --lib reference` writes the tables down; read the difference before keeping it.
 
 mod annotations;
 mod book;
@@ -35,7 +35,7 @@ struct Page {
 impl Page {
     fn text(&self) -> String {
         let Self { title, begins, tables, .. } = self;
-        let by = "<!-- Made of the code: UPDATE_REFERENCE=1 cargo test -p lbd --bin lbd reference -->";
+        let by = "<!-- Made of the code: UPDATE_REFERENCE=1 cargo test -p lbd --lib reference -->";
         format!("# {title}\n\n{by}\n\n{begins}\n\n{}\n", tables.trim())
     }
 }
@@ -82,7 +82,7 @@ fn the_tables_are_those_of_the_code() {
     }
     assert!(
         stale.is_empty(),
-        "docs/reference/{stale:?} is not what the code says; UPDATE_REFERENCE=1 cargo test -p lbd --bin lbd reference \
+        "docs/reference/{stale:?} is not what the code says; UPDATE_REFERENCE=1 cargo test -p lbd --lib reference \
          writes it down"
     );
     // What is there beside them nobody keeps right.

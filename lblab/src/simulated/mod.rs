@@ -86,6 +86,7 @@ pub struct Simulated<T> {
     number: u64,
     under_way: BinaryHeap<Reverse<OnItsWay<T>>>,
     cut: BTreeSet<(Place, Place)>,
+    cut_changes: u64,
 }
 
 impl<T: Clone> Simulated<T> {
@@ -98,6 +99,7 @@ impl<T: Clone> Simulated<T> {
             number: 0,
             under_way: BinaryHeap::new(),
             cut: BTreeSet::new(),
+            cut_changes: 0,
         }
     }
 
@@ -108,6 +110,7 @@ impl<T: Clone> Simulated<T> {
 
     /// What goes from one place to another is lost from now on, or no more. One way only.
     pub fn set_cut(&mut self, from: Place, to: Place, cut: bool) {
+        self.cut_changes += 1;
         if cut {
             self.cut.insert((from, to));
         } else {
@@ -117,7 +120,14 @@ impl<T: Clone> Simulated<T> {
 
     /// Everybody can reach everybody again.
     pub fn heal(&mut self) {
+        self.cut_changes += 1;
         self.cut.clear();
+    }
+
+    /// How often [`Self::set_cut`] and [`Self::heal`] were called: equal values mean that the same ways are open.
+    #[must_use]
+    pub fn cut_changes(&self) -> u64 {
+        self.cut_changes
     }
 
     /// Whether what goes from one place to another is lost.

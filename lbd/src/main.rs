@@ -1,0 +1,5 @@
+//! The program `lbd`.
+
+fn main() -> std::process::ExitCode {
+    lbd::main()
+}
