@@ -52,11 +52,10 @@ const PLUGIN: &str = "kubectl-lb";
 
 /// The end of `lbd --help`.
 fn examples() -> String {
-    let demo = match cfg!(feature = "demo") {
-        true => {
-            "  lbd demo                                  see the whole story, without root and without a cluster\n"
-        }
-        false => "",
+    let demo = if cfg!(feature = "demo") {
+        "  lbd demo                                  see the whole story, without root and without a cluster\n"
+    } else {
+        ""
     };
     format!("Begin with:\n{demo}{EXAMPLES}")
 }
