@@ -163,6 +163,10 @@ fn in_own_namespace<F: Future>(body: impl FnOnce() -> F) -> Result<F::Output, Fa
     Ok(LocalSet::new().block_on(&runtime, body()))
 }
 
+/// How many tests run side by side, unless the command line says otherwise. They mostly wait: two keep a machine of two
+/// processors busy for a fifth of the time. With many more, a busy machine would turn waiting into failing.
+const AT_ONCE: usize = 4;
+
 /// Enters the sandbox and runs the tests. A sandbox that cannot be had fails loudly: nothing was tested.
 #[must_use]
 pub fn main(cases: impl FnOnce() -> Vec<Case>) -> ExitCode {
@@ -175,8 +179,7 @@ pub fn main(cases: impl FnOnce() -> Vec<Case>) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "FAILED: the tests could not run: {error}");
         return ExitCode::FAILURE;
     }
-    // Each test runs on a thread that enters a namespace and ends: never on the main thread, and not many at a
-    // time, so that a busy machine does not turn waiting into failing.
-    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2).max(2));
+    // Each test runs on a thread that enters a namespace and ends: never on the main thread.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE).max(2));
     libtest_mimic::run(&arguments, cases().into_iter().map(Case::into_trial).collect()).exit_code()
 }

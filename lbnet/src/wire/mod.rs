@@ -4,6 +4,7 @@
 //! beyond it are padding and not looked at.
 
 mod arp;
+mod checksum;
 mod echo;
 mod ndp;
 

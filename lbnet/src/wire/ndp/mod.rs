@@ -5,6 +5,7 @@
 //! lengths that anybody on the LAN can make up (libpnet issue 679).
 
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use pnet_base::MacAddr;
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
@@ -14,8 +15,8 @@ use pnet_packet::icmpv6::ndp::{
 use pnet_packet::icmpv6::{Icmpv6Code, Icmpv6Type, Icmpv6Types};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
-use pnet_packet::util::ipv6_checksum;
 
+use super::checksum::icmpv6_checksum;
 use super::{ETHERNET_LEN, Malformed, is_station};
 
 /// Bytes of the frames that are written here: an Ethernet header of 14, an IPv6 header of 40, a solicitation or
@@ -144,7 +145,7 @@ impl NdpFrame {
             return Err(Malformed::HopLimit);
         }
         // "ICMP Checksum is valid."
-        if sum(message, ALL_WORDS, source_ip, destination_ip) != 0 {
+        if icmpv6_checksum(message, source_ip, destination_ip) != 0 {
             return Err(Malformed::Checksum);
         }
         // "ICMP Code is 0."
@@ -346,19 +347,15 @@ fn emit(
         head.copy_from_slice(&[kind, 1]);
         address.copy_from_slice(&mac.octets());
     }
-    let sum = sum(message, CHECKSUM, source_ip, destination_ip);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    // "the Checksum field is set to zero" (RFC 4443 section 2.3)
+    message[CHECKSUM].fill(0);
+    let sum = icmpv6_checksum(message, source_ip, destination_ip);
+    message[CHECKSUM].copy_from_slice(&sum.to_be_bytes());
     MESSAGE + length
 }
 
-/// The word of a message that holds its checksum.
-const CHECKSUM: usize = 1;
-/// No word is left out of a sum: over a checksum too it comes to zero, whichever of its two zeros was sent (RFC 1071).
-const ALL_WORDS: usize = usize::MAX;
-
-fn sum(message: &[u8], without: usize, source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
-    ipv6_checksum(message, without, &[], &source, &destination, IpNextHeaderProtocols::Icmpv6)
-}
+/// The bytes of a message that hold its checksum.
+const CHECKSUM: Range<usize> = 2..4;
 
 fn is_solicited_node(address: Ipv6Addr) -> bool {
     solicited_node(address) == address

@@ -34,8 +34,11 @@ fn with(frame: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[offset..offset + bytes.len()].copy_from_slice(bytes);
     let ip = Ipv6Packet::new(&frame[ETHERNET_LEN..]).expect("long enough");
-    let sum = sum(&frame[MESSAGE..], CHECKSUM, ip.get_source(), ip.get_destination());
-    frame[MESSAGE + 2..MESSAGE + 4].copy_from_slice(&sum.to_be_bytes());
+    let (source, destination) = (ip.get_source(), ip.get_destination());
+    let message = &mut frame[MESSAGE..];
+    message[CHECKSUM].fill(0);
+    let sum = icmpv6_checksum(message, source, destination);
+    message[CHECKSUM].copy_from_slice(&sum.to_be_bytes());
     frame
 }
 
