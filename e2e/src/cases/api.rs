@@ -244,7 +244,7 @@ async fn tables(cluster: &mut Cluster) -> Result {
     let event = json!({
         "metadata": {"name": "truth"}, "reason": "R", "type": "Normal", "message": " m\n", "count": 2,
         "involvedObject": {"kind": "Service", "name": "truth", "namespace": "default"},
-        "source": {"component": "c"}, "firstTimestamp": "2020-01-01T00:00:00Z", "eventTime": null,
+        "source": {"component": "c"}, "firstTimestamp": "2001-01-01T00:00:00Z", "eventTime": null,
         "lastTimestamp": null, "reportingComponent": "", "reportingInstance": "",
     });
     let external = json!({

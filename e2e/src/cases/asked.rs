@@ -236,13 +236,13 @@ async fn class(cluster: &mut Cluster) -> Result {
     pods(cluster).await?;
     one_pool(cluster).await?;
     let unclear = |name: &str| service(name).annotation("metallb.io/address-pool", "second");
-    cluster.create(&unclear("theirs")).await?;
+    cluster.create(&unclear("foreign")).await?;
     cluster.create(&unclear("ours").spec("loadBalancerClass", json!(class))).await?;
     cluster.pending("ours", "second").await?;
     let way = way(cluster);
     let checked = run(&["check", "--cluster"], &way).await?;
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
-    assert!(text.contains("default/ours") && !text.contains("default/theirs"), "{text}");
+    assert!(text.contains("default/ours") && !text.contains("default/foreign"), "{text}");
     let explained = json_of(cluster, &["explain", "default/ours"]).await?;
     assert_eq!(explained["pools"]["service"]["name"], json!("ours"), "{explained:#}");
     let file = cluster.folder().join("second.yaml");

@@ -159,9 +159,9 @@ async fn keeps(cluster: &mut Cluster) -> Result {
     cluster.told("web", "no free IPv6 address").await?;
     cluster.shows("web", &["192.168.3.200"]).await?;
     cluster.serves("192.168.3.200".parse()?, "web").await?;
-    // It is remembered what it asks for: a new Service gets none.
-    cluster.create(&policy("new", "RequireDualStack")).await?;
-    cluster.pending("new", "no free IPv6 address").await?;
+    // It is remembered what it asks for: a new Service gets none. (Of Services of one second the first by name is served first.)
+    cluster.create(&policy("younger", "RequireDualStack")).await?;
+    cluster.pending("younger", "no free IPv6 address").await?;
     cluster.change("IPAddressPool", "single", json!({"addresses": [V4, V6]})).await?;
     cluster.shows("web", &["192.168.3.200", "fd00:3::f0"]).await?;
     cluster.change("Service", "web", json!({"ipFamilyPolicy": "PreferDualStack"})).await?;
