@@ -1,10 +1,14 @@
 //! Whether an object is one of its kind: fields that nobody reads, and values of the wrong type.
 
+mod place;
+
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
-use serde_ignored::Path;
 use serde_json::Value;
+
+use self::place::{Place, Seen};
 
 /// The code of a field that nobody reads.
 pub const UNKNOWN_FIELD: &str = "UnknownField";
@@ -73,22 +77,6 @@ impl FieldPath {
         }
         Self(steps)
     }
-
-    fn of_ignored(path: &Path<'_>) -> Self {
-        let mut steps = match path {
-            Path::Root => return Self::default(),
-            Path::Seq { parent, .. } | Path::Map { parent, .. } => Self::of_ignored(parent).0,
-            Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-                return Self::of_ignored(parent);
-            }
-        };
-        match path {
-            Path::Seq { index, .. } => steps.push(Step::Index(*index)),
-            Path::Map { key, .. } => steps.push(Step::Key(key.clone())),
-            _ => {}
-        }
-        Self(steps)
-    }
 }
 
 impl From<Vec<Step>> for FieldPath {
@@ -113,22 +101,18 @@ impl fmt::Display for FieldPath {
 /// All that is wrong with `object` as a `T`. A value of the wrong type hides unknown fields behind it.
 #[must_use]
 pub fn check<T: DeserializeOwned>(object: &Value) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
-    let mut unknown = |path: Path<'_>| {
-        let path = FieldPath::of_ignored(&path);
-        // Types made by a derive look for neither; they say what the object is and are checked by that.
-        let of_any_object = ["apiVersion", "kind"].map(|key| FieldPath(vec![Step::Key(key.to_owned())]));
-        if !of_any_object.contains(&path) {
-            faults.push(Fault { path, what: What::Unknown });
-        }
-    };
-    let tracked = serde_path_to_error::Deserializer::new(object, &mut track);
-    let result = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut unknown));
-    if let Err(error) = result {
-        let path = FieldPath::parse(&track.path().to_string());
-        faults.push(Fault { path, what: What::Mismatch(error.to_string()) });
-    }
+    let seen = RefCell::new(Seen::default());
+    let decoded = T::deserialize(Place::top(object, &seen));
+    faults(seen.into_inner(), decoded.err())
+}
+
+fn faults(seen: Seen, error: Option<serde_json::Error>) -> Vec<Fault> {
+    // Types made by a derive look for neither; they say what the object is and are checked by that.
+    let of_any_object = ["apiVersion", "kind"].map(|key| FieldPath(vec![Step::Key(key.to_owned())]));
+    let unknown = seen.unknown.into_iter().filter(|path| !of_any_object.contains(path));
+    let mut faults: Vec<Fault> = unknown.map(|path| Fault { path, what: What::Unknown }).collect();
+    let mismatch = error.map(|error| What::Mismatch(error.to_string()));
+    faults.extend(mismatch.map(|what| Fault { path: seen.failed.unwrap_or_default(), what }));
     faults
 }
 
