@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use futures::FutureExt;
@@ -70,36 +70,51 @@ impl Case {
     }
 }
 
-/// What several tests share because it takes long to make: it lives on a thread of its own, in a network namespace
-/// of its own, and the tests use it one after another. It is dropped when the last of them has run.
+/// What several tests share because it takes long to make. There are a few of the same, each on a thread of its own, in a
+/// network namespace of its own; a test uses one that no other test uses. They are made when they are needed, and dropped when
+/// the last test has run.
 pub struct Shared<T> {
     make: fn() -> Making<T>,
-    /// The thread, as soon as a test has asked for it.
-    running: Mutex<Option<Running<T>>>,
+    /// How many are made at most.
+    at_most: usize,
+    /// Those that tests have asked for.
+    running: Mutex<Running<T>>,
 }
 
 /// What is shared, to be.
 pub type Making<T> = LocalBoxFuture<'static, Result<T, String>>;
 /// A test of something shared.
 pub type Body<T> = Box<dyn for<'a> FnOnce(&'a mut T) -> LocalBoxFuture<'a, Result<(), String>> + Send>;
-/// Where the tests go, and the thread that they run on.
-type Running<T> = (mpsc::UnboundedSender<Job<T>>, JoinHandle<()>);
 type Job<T> = (Body<T>, oneshot::Sender<Result<(), String>>);
+/// The tests that wait: a thread that is free takes the next.
+type Inbox<T> = Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Job<T>>>>;
+
+struct Running<T> {
+    /// Where tests go; `None` when there will be no more.
+    jobs: Option<mpsc::UnboundedSender<Job<T>>>,
+    inbox: Inbox<T>,
+    threads: Vec<JoinHandle<()>>,
+    /// How many tests wait or run.
+    tests: usize,
+}
 
 impl<T> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("Shared").field("at_most", &self.at_most).finish_non_exhaustive()
     }
 }
 
 impl<T: 'static> Shared<T> {
-    /// What `make` makes, as soon as the first test asks for it.
+    /// What `make` makes, at most this many times: as soon as a test asks for it, and again where all are in use.
     #[must_use]
-    pub fn new(make: fn() -> Making<T>) -> Arc<Self> {
-        Arc::new(Self { make, running: Mutex::new(None) })
+    pub fn new(at_most: usize, make: fn() -> Making<T>) -> Arc<Self> {
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
+        let running = Running { jobs: Some(jobs), inbox, threads: Vec::new(), tests: 0 };
+        Arc::new(Self { make, at_most, running: Mutex::new(running) })
     }
 
-    /// A test on it.
+    /// A test on one of them.
     #[must_use]
     pub fn case(self: &Arc<Self>, name: &str, body: Body<T>) -> Case {
         let shared = Arc::clone(self);
@@ -114,30 +129,45 @@ impl<T: 'static> Shared<T> {
         let ended = || "the thread of what the tests share has ended".to_owned();
         let (done, result) = oneshot::channel();
         {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let (jobs, _) = running.get_or_insert_with(|| start(self.make));
-            jobs.send((body, done)).map_err(|_| ended())?;
+            let mut running = self.running();
+            running.tests += 1;
+            if running.threads.len() < running.tests.min(self.at_most) {
+                let inbox = Arc::clone(&running.inbox);
+                running.threads.push(start(self.make, inbox));
+            }
+            running.jobs.as_ref().and_then(|jobs| jobs.send((body, done)).ok()).ok_or_else(ended)?;
         }
-        result.blocking_recv().map_err(|_| ended())?
+        let result = result.blocking_recv().map_err(|_| ended());
+        self.running().tests -= 1;
+        result?
+    }
+}
+
+impl<T> Shared<T> {
+    fn running(&self) -> MutexGuard<'_, Running<T>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some((jobs, thread)) = running.take() {
-            drop(jobs);
+        let threads = {
+            let mut running = self.running();
+            running.jobs = None;
+            std::mem::take(&mut running.threads)
+        };
+        for thread in threads {
             // A panic has been printed by the thread.
             let _ = thread.join();
         }
     }
 }
 
-fn start<T: 'static>(make: fn() -> Making<T>) -> Running<T> {
-    let (jobs, mut inbox) = mpsc::unbounded_channel::<Job<T>>();
+fn start<T: 'static>(make: fn() -> Making<T>, inbox: Inbox<T>) -> JoinHandle<()> {
     let serve = move || async move {
         let mut shared = make().await;
-        while let Some((body, done)) = inbox.recv().await {
+        loop {
+            let Some((body, done)) = inbox.lock().await.recv().await else { return };
             let result = match &mut shared {
                 Ok(shared) => AssertUnwindSafe(body(shared)).catch_unwind().await,
                 Err(error) => Ok(Err(error.clone())),
@@ -146,12 +176,11 @@ fn start<T: 'static>(make: fn() -> Making<T>) -> Running<T> {
             let _ = done.send(result.unwrap_or_else(|_| Err("it panicked".to_owned())));
         }
     };
-    let thread = std::thread::spawn(move || {
+    std::thread::spawn(move || {
         if let Err(error) = in_own_namespace(serve) {
             let _ = writeln!(std::io::stderr(), "FAILED: {}", error.message().unwrap_or_default());
         }
-    });
-    (jobs, thread)
+    })
 }
 
 /// Runs a future on this thread, in a network namespace that becomes the thread's own.
