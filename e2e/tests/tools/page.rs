@@ -55,8 +55,10 @@ impl Browser {
         run.args(["run", "--node-name", "n1", "--http", "127.0.0.1:7948", "--manifests"]);
         run.arg(folder.join("all.yaml")).stdout(Stdio::null());
         let run = station.host.start("lbd run", run).await?;
-        let mut driver = Command::new("chromedriver");
-        driver.arg("--port=9515").stdout(Stdio::null());
+        // The browser leaves its driver's process group: in a namespace of processes all of them end with the first.
+        let mut driver = Command::new("unshare");
+        driver.args(["--pid", "--fork", "--kill-child", "--mount-proc", "chromedriver", "--port=9515"]);
+        driver.stdout(Stdio::null());
         let driver = station.host.start("chromedriver", driver).await;
         let driver =
             driver.map_err(|error| format!("{error}: install Debian's chromium and chromium-driver"))?;
