@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
@@ -36,7 +38,12 @@ pub async fn make(client: &Client, namespace: &str) {
     }
 }
 
-async fn try_to_make(api: &Api<Secret>) -> Result<(), String> {
+/// Boxed, so that it is compiled once, and not for whoever awaits it.
+fn try_to_make(api: &Api<Secret>) -> BoxFuture<'_, Result<(), String>> {
+    make_if_missing(api).boxed()
+}
+
+async fn make_if_missing(api: &Api<Secret>) -> Result<(), String> {
     if api.get_opt(NAME).await.map_err(|error| explain_client(&error))?.is_some() {
         return Ok(());
     }

@@ -1,12 +1,12 @@
 //! The tower service, and the TCP port.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -40,7 +40,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -48,7 +48,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let store = self.clone();
-        Box::pin(async move { Ok(store.answer(request).await.unwrap_or_else(ApiError::into_response)) })
+        let (head, body) = request.into_parts();
+        store.answered(head, read(body).boxed())
     }
 }
 
@@ -84,7 +85,8 @@ impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
         self.access.check(request.headers())?;
         let reads = request.method() == Method::GET;
-        let answer = self.store.answer(request).await?;
+        let (head, body) = request.into_parts();
+        let answer = self.store.answer(head, read(body).boxed()).await?;
         if !reads {
             self.store.on_disk().await?;
         }
@@ -100,6 +102,15 @@ impl Store {
 
     /// The same, to those who have access. What is written is on disk before it is answered, if the store is kept.
     pub async fn serve_to(&self, listener: TcpListener, access: &Access) {
+        self.clone().serve_at(listener, access.clone()).await;
+    }
+
+    /// Boxed, so that it is compiled once, and not for whoever awaits it.
+    fn serve_at(self, listener: TcpListener, access: Access) -> BoxFuture<'static, ()> {
+        async move { self.take_connections(listener, &access).await }.boxed()
+    }
+
+    async fn take_connections(&self, listener: TcpListener, access: &Access) {
         // Connections belong to this future and end with it.
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -126,12 +137,12 @@ impl Store {
         }
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body,
-        B::Error: Into<BoxError>,
-    {
-        let (head, body) = request.into_parts();
+    /// Boxed, so that it is compiled once, and not for each kind of body.
+    fn answered(self, head: Parts, body: Reading) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+        async move { Ok(self.answer(head, body).await.unwrap_or_else(ApiError::into_response)) }.boxed()
+    }
+
+    async fn answer(&self, head: Parts, body: Reading) -> Result<Response<Body>, ApiError> {
         if matches!(head.uri.path(), "/readyz" | "/livez" | "/healthz") {
             return Ok(respond(StatusCode::OK, Bytes::from_static(b"ok")));
         }
@@ -171,7 +182,7 @@ impl Store {
                 }
                 let patch =
                     (verb == Verb::Patch).then(|| PatchType::of(route.kind, content_type)).transpose()?;
-                let body = read_json(body).await?;
+                let body = json(&body.await?)?;
                 self.write(verb, &route, &query, patch, body)?
             }
         };
@@ -245,8 +256,10 @@ fn cut(body: Body, bytes: usize) -> Body {
     http_body_util::StreamBody::new(pieces).boxed_unsync()
 }
 
-/// The body, null if there is none. It is not read further than the limit.
-async fn read_json<B>(body: B) -> Result<Value, ApiError>
+/// The bytes of a body, to be. It is not read further than the limit.
+type Reading = BoxFuture<'static, Result<Bytes, ApiError>>;
+
+async fn read<B>(body: B) -> Result<Bytes, ApiError>
 where
     B: http_body::Body,
     B::Error: Into<BoxError>,
@@ -256,10 +269,14 @@ where
         Some(_) => ApiError::too_large(LARGEST_BODY),
         None => ApiError::bad_request(format!("the body broke off: {error}")),
     })?;
-    let bytes = bytes.to_bytes();
-    if bytes.is_empty() {
+    Ok(bytes.to_bytes())
+}
+
+/// What a body says, null if there is none.
+fn json(body: &[u8]) -> Result<Value, ApiError> {
+    if body.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))
 }

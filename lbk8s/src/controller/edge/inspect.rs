@@ -147,7 +147,7 @@ impl Counted {
     }
 }
 
-impl<N: FnMut(&Notice)> Running<N> {
+impl Running {
     pub(super) fn answer(&self, question: Question) {
         // Whoever asked may have gone: then nobody is told.
         match question {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Service;
@@ -83,20 +83,34 @@ const WEBHOOK_EVERY: Duration = Duration::from_secs(20);
 /// both gave are seen, and the older Service keeps them.
 ///
 /// `notice` is told what people should know; [`super::log`] writes it to the log.
-pub async fn run(client: Client, settings: Settings, notice: impl FnMut(&Notice)) {
-    let mut running = Running::new(client, settings, notice);
-    loop {
-        running.step().await;
-        running.tell();
-        running.begin_writes();
-        running.begin_events();
+pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Notice)) {
+    let mut notices = notices(client, settings);
+    while let Some(told) = notices.next().await {
+        notice(&told);
     }
 }
 
-struct Running<N> {
+/// Runs the controller while it is asked for what people should know. (A stream in a box: it is compiled once, and not for
+/// whoever awaits it.)
+fn notices(client: Client, settings: Settings) -> BoxStream<'static, Notice> {
+    let running = (Running::new(client, settings), VecDeque::new());
+    let next = async |(mut running, mut notices): (Running, VecDeque<Notice>)| {
+        loop {
+            if let Some(notice) = notices.pop_front() {
+                return Some((notice, (running, notices)));
+            }
+            running.step().await;
+            running.tell(&mut notices);
+            running.begin_writes();
+            running.begin_events();
+        }
+    };
+    futures::stream::unfold(running, next).boxed()
+}
+
+struct Running {
     client: Client,
     settings: Settings,
-    notice: N,
     controller: Controller,
     watches: futures::stream::SelectAll<crate::watching::Watch<Heard>>,
     progress: Progress,
@@ -123,8 +137,8 @@ struct Running<N> {
     counted: Counted,
 }
 
-impl<N: FnMut(&Notice)> Running<N> {
-    fn new(client: Client, settings: Settings, notice: N) -> Self {
+impl Running {
+    fn new(client: Client, settings: Settings) -> Self {
         let mut controller = Controller::new(settings.lost_addresses, settings.follow_config_map);
         controller.set_beside_metallb(settings.beside_metallb);
         Self {
@@ -139,7 +153,6 @@ impl<N: FnMut(&Notice)> Running<N> {
             counted: Counted::default(),
             client,
             settings,
-            notice,
             writes: FuturesUnordered::new(),
             writing: BTreeSet::new(),
             again: BTreeSet::new(),
@@ -283,13 +296,13 @@ impl<N: FnMut(&Notice)> Running<N> {
         }
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, notices: &mut VecDeque<Notice>) {
         for news in self.controller.notices() {
-            (self.notice)(&news);
             self.counted.note(&news);
             // What an object says of itself already was told before this process began.
             let is_old = matches!(&news, Notice::Problem(problem) if self.kept.shows(problem));
             self.untold.extend(event(&news).filter(|_| !is_old));
+            notices.push_back(news);
         }
     }
 

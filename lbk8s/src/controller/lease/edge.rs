@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -92,6 +94,15 @@ impl Turn {
 
     /// Gives the Lease back, so that the next one need not wait.
     pub async fn give_back(&mut self) {
+        self.release_boxed().await;
+    }
+
+    // Requests are boxed, so that they are compiled once, and not for whoever awaits them.
+    fn release_boxed(&mut self) -> BoxFuture<'_, ()> {
+        self.release().boxed()
+    }
+
+    async fn release(&mut self) {
         // It may be ours without our knowing, if the answer to a write is still on its way.
         let give = async {
             let mut lease = self.api.get(NAME).await?;
@@ -112,7 +123,11 @@ impl Turn {
     }
 
     /// Looks at the Lease, and writes it if it is to be had.
-    async fn look(&mut self) {
+    fn look(&mut self) -> BoxFuture<'_, ()> {
+        self.look_and_write().boxed()
+    }
+
+    async fn look_and_write(&mut self) {
         let began = self.now();
         let stored = match tokio::time::timeout(REQUEST, self.api.get_opt(NAME)).await {
             Ok(Ok(stored)) => stored,

@@ -26,7 +26,7 @@ use kube::Client;
 use lbcore::ServiceKey;
 use lbnet::membership::carrier::Carrier;
 use lbnet::{Event as WireEvent, Layer2, MacAddr, Selection};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::effects::carry_out;
@@ -73,6 +73,28 @@ const LAST_WORD: Duration = Duration::from_millis(300);
 /// Runs the speaker until `stop` ends and others have taken over what it answers for, or until the future is dropped. It
 /// ends by itself only if the thread that answers has ended; false then.
 pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl Future<Output = ()>) -> bool {
+    let (end, ended) = oneshot::channel();
+    let mut speaking = boxed(client, settings, wiring, ended);
+    tokio::select! {
+        done = &mut speaking => return done,
+        () = stop => {}
+    }
+    // It has ended by itself if nobody listens.
+    let _ = end.send(());
+    speaking.await
+}
+
+/// Boxed, so that it is compiled once, and not for whoever awaits it.
+fn boxed(
+    client: Client,
+    settings: Settings,
+    wiring: Wiring,
+    stop: oneshot::Receiver<()>,
+) -> BoxFuture<'static, bool> {
+    speak(client, settings, wiring, stop).boxed()
+}
+
+async fn speak(client: Client, settings: Settings, wiring: Wiring, mut stop: oneshot::Receiver<()>) -> bool {
     let Wiring { layer2, mut wire, members, mut questions, beside } = wiring;
     let (carrier, mut news) = members.unzip();
     let (listener, mut says) = beside.map(|beside| (beside.news, beside.says)).unzip();
@@ -80,7 +102,6 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
     if says.is_some() && running.settings.rules.members_are_nodes {
         running.adopted = None;
     }
-    tokio::pin!(stop);
     loop {
         let due = running.due();
         tokio::select! {
@@ -108,7 +129,7 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
             Some(word) = next(&mut says) => running.on_word(word),
             question = Questions::next(&mut questions) => running.answer(question),
             Some(()) = running.replies.next() => {}
-            () = &mut stop, if running.leaving.is_none() => running.leave(),
+            Ok(()) = &mut stop, if running.leaving.is_none() => running.leave(),
         }
         running.take_note_of_time();
         running.begin_if_ready();

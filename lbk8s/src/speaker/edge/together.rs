@@ -146,7 +146,7 @@ impl Together {
     }
 
     /// Leaves the others, once they know all that was told.
-    pub(super) async fn say_goodbye(&self) {
+    pub(super) async fn say_goodbye(&mut self) {
         let Some(carrier) = &self.carrier else { return };
         // One that has gone cannot hear it.
         let _ = tokio::time::timeout(LAST_WORD, carrier.heard_by_all()).await;
