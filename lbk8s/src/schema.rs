@@ -122,6 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::objects::metallb::IPAddressPool;
 
     #[test]
     fn unknown_fields_and_wrong_types_are_found_where_they_are() {
@@ -141,6 +142,31 @@ mod tests {
         );
         let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": {}, "spec": {"ports": [{"port": "80"}]}});
         assert_eq!(faults(object), [r#"spec.ports[0].port: invalid type: string "80", expected i32"#]);
+    }
+
+    #[test]
+    fn a_list_is_no_object_of_any_kind() {
+        let faults = check::<Service>(&json!({"metadata": {}, "spec": []}));
+        assert_eq!(faults[0].to_string(), "spec: invalid type: sequence, expected ServiceSpec");
+        let faults = check::<IPAddressPool>(&json!({"metadata": {}, "spec": [["192.0.2.0/24"]]}));
+        assert_eq!(faults[0].to_string(), "spec: invalid type: sequence, expected struct IPAddressPoolSpec");
+    }
+
+    #[test]
+    fn a_missing_field_is_told_of_the_object_that_lacks_it() {
+        let faults = check::<Service>(&json!({"metadata": {}, "spec": {"ports": [{"port": 80}, {}]}}));
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(faults.is_empty(), "{faults:?}");
+        let faults = check::<IPAddressPool>(&json!({"metadata": {}}));
+        assert_eq!(faults[0].to_string(), "missing field `spec`");
+    }
+
+    #[test]
+    fn a_key_with_dots_is_one_step() {
+        let labels = json!({"metadata": {"labels": {"app.kubernetes.io/name": 5}}});
+        let path = &check::<Service>(&labels)[0].path;
+        let steps = ["metadata", "labels", "app.kubernetes.io/name"].map(|key| Step::Key(key.to_owned()));
+        assert_eq!(path.steps(), steps);
     }
 
     #[test]
