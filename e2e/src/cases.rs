@@ -41,6 +41,9 @@ use crate::wait::until;
 #[must_use]
 pub fn all() -> Vec<Case> {
     let modules = [
+        // They wait through outages of a minute: begun first, they have the others beside them.
+        ("beyond", beyond::cases()),
+        ("faults", faults::cases()),
         ("assignment", assignment::cases()),
         ("lost_pools", lost_pools::cases()),
         ("pool_choice", pool_choice::cases()),
@@ -69,8 +72,6 @@ pub fn all() -> Vec<Case> {
         ("migration", migration::cases()),
         ("metallb", metallb::cases()),
         ("pages", pages::cases()),
-        ("beyond", beyond::cases()),
-        ("faults", faults::cases()),
     ];
     modules
         .into_iter()
