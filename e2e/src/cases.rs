@@ -41,7 +41,7 @@ use crate::wait::until;
 #[must_use]
 pub fn all() -> Vec<Case> {
     let modules = [
-        // They wait through outages of a minute: begun first, they have the others beside them.
+        // The cases that wait through outages of a minute start first, and the others run beside them.
         ("beyond", beyond::cases()),
         ("faults", faults::cases()),
         ("assignment", assignment::cases()),

@@ -36,8 +36,7 @@ pub fn embedded() -> ExitCode {
     })
 }
 
-/// How many real control planes stand side by side. A case leaves two processors idle for half of its time; a third one would
-/// make it wait for them.
+/// Real control planes at the same time. One leaves two processors idle for half of a case's time.
 const CONTROL_PLANES: usize = 2;
 
 /// The suite on real control planes: one for many cases, tidied up before each.

@@ -70,31 +70,30 @@ impl Case {
     }
 }
 
-/// What several tests share because it takes long to make. There are a few of the same, each on a thread of its own, in a
-/// network namespace of its own; a test uses one that no other test uses. They are made when they are needed, and dropped when
-/// the last test has run.
+/// A pool of equal fixtures that take long to make. Each lives on its own thread, in its own network namespace, and serves one
+/// test at a time. Fixtures are made when tests need them, and dropped after the last test.
 pub struct Shared<T> {
     make: fn() -> Making<T>,
-    /// How many are made at most.
+    /// The maximum number of fixtures.
     at_most: usize,
-    /// Those that tests have asked for.
+    /// The fixtures so far, and the queue of tests.
     running: Mutex<Running<T>>,
 }
 
-/// What is shared, to be.
+/// The future that makes a fixture.
 pub type Making<T> = LocalBoxFuture<'static, Result<T, String>>;
-/// A test of something shared.
+/// A test that uses a fixture.
 pub type Body<T> = Box<dyn for<'a> FnOnce(&'a mut T) -> LocalBoxFuture<'a, Result<(), String>> + Send>;
 type Job<T> = (Body<T>, oneshot::Sender<Result<(), String>>);
-/// The tests that wait: a thread that is free takes the next.
+/// The queue of tests: an idle thread takes the next.
 type Inbox<T> = Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Job<T>>>>;
 
 struct Running<T> {
-    /// Where tests go; `None` when there will be no more.
+    /// Sender of the queue; `None` once the pool is being dropped.
     jobs: Option<mpsc::UnboundedSender<Job<T>>>,
     inbox: Inbox<T>,
     threads: Vec<JoinHandle<()>>,
-    /// How many tests wait or run.
+    /// The number of queued and running tests.
     tests: usize,
 }
 
@@ -105,7 +104,7 @@ impl<T> std::fmt::Debug for Shared<T> {
 }
 
 impl<T: 'static> Shared<T> {
-    /// What `make` makes, at most this many times: as soon as a test asks for it, and again where all are in use.
+    /// A pool of at most `at_most` fixtures. `make` makes another one when a test finds all of them in use.
     #[must_use]
     pub fn new(at_most: usize, make: fn() -> Making<T>) -> Arc<Self> {
         let (jobs, inbox) = mpsc::unbounded_channel();
@@ -114,7 +113,7 @@ impl<T: 'static> Shared<T> {
         Arc::new(Self { make, at_most, running: Mutex::new(running) })
     }
 
-    /// A test on one of them.
+    /// A test that uses one of the fixtures.
     #[must_use]
     pub fn case(self: &Arc<Self>, name: &str, body: Body<T>) -> Case {
         let shared = Arc::clone(self);

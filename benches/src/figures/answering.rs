@@ -210,7 +210,7 @@ pub fn measure() -> Result<Vec<Figure>> {
             None => row("deciding and building one answer", answer, AT_MOST)
                 .beside("linear walk, the test alone", walked),
             Some(by_arp) => row("deciding and building one answer", answer, Target::AtMostTimes(BY_ARP))
-                .beside("by ARP", by_arp),
+                .beside("one answer by ARP", by_arp),
         });
         by_arp = Some(answer);
         figures.push(

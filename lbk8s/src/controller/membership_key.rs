@@ -38,7 +38,7 @@ pub async fn make(client: &Client, namespace: &str) {
     }
 }
 
-/// Boxed, so that it is compiled once, and not for whoever awaits it.
+/// Boxes the future: each crate that awaits an unboxed one compiles it again.
 fn try_to_make(api: &Api<Secret>) -> BoxFuture<'_, Result<(), String>> {
     make_if_missing(api).boxed()
 }

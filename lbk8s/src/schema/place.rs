@@ -1,7 +1,7 @@
-//! A decoder that knows where it is, and notes what it passes over.
+//! A decoder of JSON values that records the path of unknown fields and of the first error.
 //!
-//! One layer over the value, whatever the type: every kind of object is decoded by it once more than by the API's own
-//! decoders, and adapters around adapters would be compiled for each field of each of these types.
+//! It is a single layer over [`Value`]. Stacked adapters (`serde_ignored` around `serde_path_to_error`) would be compiled for each
+//! field of each kind.
 
 use std::cell::RefCell;
 
@@ -12,16 +12,16 @@ use serde_json::{Error, Value, map};
 
 use super::{FieldPath, Step};
 
-/// What was seen on the way through an object.
+/// Findings of one decoding.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Fields that the type does not have, in the order of the object.
     pub(super) unknown: Vec<FieldPath>,
-    /// Where decoding failed: the innermost field.
+    /// The innermost field at which decoding failed.
     pub(super) failed: Option<FieldPath>,
 }
 
-/// The way to a place, from the inside out.
+/// The path to a place, as a list that leads from the place to the top of the object.
 #[derive(Debug, Clone, Copy)]
 enum Way<'a> {
     Top,
@@ -41,7 +41,7 @@ impl Way<'_> {
     }
 }
 
-/// A value of an object, and where it is there.
+/// A value of an object, with its path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'de, 'a> {
     value: &'de Value,
@@ -55,7 +55,7 @@ impl<'de, 'a> Place<'de, 'a> {
         Self { value: object, way: Way::Top, seen }
     }
 
-    /// Decodes what is here. The innermost place that fails is noted: the places around it fail after it.
+    /// Decodes the value. Records the first failure: the innermost place fails before those around it.
     fn decode<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Error> {
         let decoded = seed.deserialize(self);
         if decoded.is_err() {
@@ -85,7 +85,7 @@ impl<'de, 'a> Place<'de, 'a> {
     }
 }
 
-/// A value that is neither a list nor an object, whichever the field's type: the visitor says what it does not take.
+/// Decodes a scalar. The visitor itself refuses scalars of another type.
 macro_rules! scalars {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -156,7 +156,7 @@ impl<'de> Deserializer<'de> for Place<'de, '_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // The kinds' enumerations are words: there is nothing further inside.
+        // Enumerations in Kubernetes objects are strings: they have no fields to record.
         self.value.deserialize_enum(name, variants, visitor)
     }
 

@@ -101,16 +101,13 @@ impl Store {
     }
 
     /// The same, to those who have access. What is written is on disk before it is answered, if the store is kept.
-    pub async fn serve_to(&self, listener: TcpListener, access: &Access) {
-        self.clone().serve_at(listener, access.clone()).await;
+    ///
+    /// The future is boxed: each crate that awaits an unboxed one compiles it again.
+    pub fn serve_to<'a>(&'a self, listener: TcpListener, access: &'a Access) -> BoxFuture<'a, ()> {
+        self.accept(listener, access).boxed()
     }
 
-    /// Boxed, so that it is compiled once, and not for whoever awaits it.
-    fn serve_at(self, listener: TcpListener, access: Access) -> BoxFuture<'static, ()> {
-        async move { self.take_connections(listener, &access).await }.boxed()
-    }
-
-    async fn take_connections(&self, listener: TcpListener, access: &Access) {
+    async fn accept(&self, listener: TcpListener, access: &Access) {
         // Connections belong to this future and end with it.
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -137,7 +134,7 @@ impl Store {
         }
     }
 
-    /// Boxed, so that it is compiled once, and not for each kind of body.
+    /// Answers a request, whatever its type of body: everything but reading the body is compiled once.
     fn answered(self, head: Parts, body: Reading) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
         async move { Ok(self.answer(head, body).await.unwrap_or_else(ApiError::into_response)) }.boxed()
     }
@@ -256,7 +253,7 @@ fn cut(body: Body, bytes: usize) -> Body {
     http_body_util::StreamBody::new(pieces).boxed_unsync()
 }
 
-/// The bytes of a body, to be. It is not read further than the limit.
+/// Reads the bytes of a body, up to the limit.
 type Reading = BoxFuture<'static, Result<Bytes, ApiError>>;
 
 async fn read<B>(body: B) -> Result<Bytes, ApiError>
@@ -272,7 +269,7 @@ where
     Ok(bytes.to_bytes())
 }
 
-/// What a body says, null if there is none.
+/// Parses a body as JSON; an empty one is null.
 fn json(body: &[u8]) -> Result<Value, ApiError> {
     if body.is_empty() {
         return Ok(Value::Null);

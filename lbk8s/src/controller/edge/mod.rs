@@ -90,8 +90,8 @@ pub async fn run(client: Client, settings: Settings, mut notice: impl FnMut(&Not
     }
 }
 
-/// Runs the controller while it is asked for what people should know. (A stream in a box: it is compiled once, and not for
-/// whoever awaits it.)
+/// The notices of a controller that runs while the stream is polled. The stream is boxed: each crate that polls an unboxed one
+/// compiles it again.
 fn notices(client: Client, settings: Settings) -> BoxStream<'static, Notice> {
     let running = (Running::new(client, settings), VecDeque::new());
     let next = async |(mut running, mut notices): (Running, VecDeque<Notice>)| {

@@ -93,15 +93,11 @@ impl Turn {
     }
 
     /// Gives the Lease back, so that the next one need not wait.
-    pub async fn give_back(&mut self) {
-        self.release_boxed().await;
-    }
-
-    // Requests are boxed, so that they are compiled once, and not for whoever awaits them.
-    fn release_boxed(&mut self) -> BoxFuture<'_, ()> {
+    pub fn give_back(&mut self) -> BoxFuture<'_, ()> {
         self.release().boxed()
     }
 
+    // Futures of requests are boxed here: each crate that awaits an unboxed one compiles it again.
     async fn release(&mut self) {
         // It may be ours without our knowing, if the answer to a write is still on its way.
         let give = async {

@@ -79,12 +79,12 @@ pub async fn run(client: Client, settings: Settings, wiring: Wiring, stop: impl 
         done = &mut speaking => return done,
         () = stop => {}
     }
-    // It has ended by itself if nobody listens.
+    // The receiver is gone only if the speaker has ended.
     let _ = end.send(());
     speaking.await
 }
 
-/// Boxed, so that it is compiled once, and not for whoever awaits it.
+/// Boxes the future of the speaker: each crate that awaits an unboxed one compiles it again.
 fn boxed(
     client: Client,
     settings: Settings,
